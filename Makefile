@@ -1,0 +1,70 @@
+# `make run` starts a demo server, `make test` runs every check. Both need only make and Python >= 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD_FILES := setup.cfg pyproject.toml
+# command:package of what the end-to-end tests start
+E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm
+
+.PHONY: run test lint bench soak docs clean system-packages node-packages
+
+run: $(VENV)/.installed
+	$(BIN)/xmppws serve --demo
+
+test: $(VENV)/.installed-dev system-packages node-packages lint
+	$(BIN)/pytest -n 2 -m "not soak" --cov --cov-report=term
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	@test -d tests/bench || { echo "bench: there are no benchmarks yet (tests/bench)" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/bench
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/pytest -m soak --timeout 0
+
+docs: $(VENV)/.installed
+	$(BIN)/python -c "import xmppws.config; print(xmppws.config.render_example(), end='')" > conf/xmppws.toml.new
+	mv conf/xmppws.toml.new conf/xmppws.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf tests/e2e/js/node_modules
+	find xmppws tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ensurepip is what Debian leaves out of python3; without it `venv` stops half-way.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old or missing: xmppws needs Python 3.11; try make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BUILD_FILES) | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BUILD_FILES) | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+# Only root can install them; for everybody else the tests that need them are skipped by name.
+system-packages:
+	@missing=; for pair in $(E2E); do \
+		PATH="$$PATH:/usr/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	test -z "$$missing" && exit 0; \
+	install="apt-get install -y --no-install-recommends$$missing"; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$install; \
+	else \
+		echo "some end-to-end tests will be skipped; to run them: sudo $$install" >&2; \
+	fi
+
+node-packages: system-packages
+	@if test -f tests/e2e/js/package.json && command -v npm >/dev/null; then \
+		cd tests/e2e/js && npm ci --no-audit --no-fund; \
+	fi
