@@ -1,0 +1,7 @@
+"""`python -m xmppws` is the `xmppws` command."""
+
+import sys
+
+from xmppws.cli.main import main
+
+sys.exit(main())

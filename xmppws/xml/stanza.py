@@ -1,0 +1,184 @@
+"""The stanza: what a message, presence or IQ is to everything between the parser and the socket (RFC 6120 section 8).
+
+A stanza is a value. Its element holds the payload and every attribute but `to` and `from`, which live beside it as JIDs; the element's
+bytes are made once, when first sent, and shared by all copies that differ in addresses only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from xmppws.errors import BadRequest, InvalidFrom, JidMalformed, StanzaError, UnsupportedStanzaType
+from xmppws.jid import InvalidJid, Jid
+from xmppws.xml import ns
+from xmppws.xml.parser import Element, tag_of
+from xmppws.xml.writer import attribute, child, element, serialize
+
+_KINDS: Final = {f"{{{ns.CLIENT}}}{kind}": kind for kind in ("message", "presence", "iq")}
+_TYPES: Final = {
+    "message": frozenset({"normal", "chat", "groupchat", "headline", "error"}),
+    "presence": frozenset(
+        {"", "unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "error"}
+    ),
+    "iq": frozenset({"get", "set", "result", "error"}),
+}
+_DEFAULT_TYPE: Final = {"message": "normal", "presence": "", "iq": ""}
+
+
+class Stanza:
+    """A message, presence or IQ. `type` has its default filled in; `id` is "" when there is none."""
+
+    __slots__ = ("_rest", "element", "id", "kind", "sender", "to", "type")
+
+    def __init__(
+        self,
+        kind: str,
+        type: str,
+        element: Element,
+        *,
+        to: Jid | None = None,
+        sender: Jid | None = None,
+        rest: bytes | None = None,
+    ) -> None:
+        self.kind = kind
+        self.type = type
+        self.id: str = element.get("id", "")
+        self.element = element
+        self.to = to
+        self.sender = sender
+        self._rest = rest
+
+    @property
+    def payload(self) -> Element | None:
+        """The first child element, which is the whole content of an IQ request."""
+        return self.element[0] if len(self.element) else None
+
+    @property
+    def wire(self) -> bytes:
+        """The stanza as bytes, addresses included."""
+        if self._rest is None:
+            self._rest = serialize(self.element)[len(self.kind) + 1 :]
+        to = b' to="%b"' % attribute(self.to.text) if self.to is not None else b""
+        sender = b' from="%b"' % attribute(self.sender.text) if self.sender is not None else b""
+        return b"<%b%b%b%b" % (self.kind.encode(), to, sender, self._rest)
+
+    def addressed(self, *, to: Jid | None, sender: Jid | None) -> Stanza:
+        """Return a copy with other addresses, sharing the content."""
+        if self._rest is None:
+            self._rest = serialize(self.element)[len(self.kind) + 1 :]
+        return Stanza(self.kind, self.type, self.element, to=to, sender=sender, rest=self._rest)
+
+    def child(self, namespace: str, name: str) -> Element | None:
+        """Return the first child of that name."""
+        return self.element.find(f"{{{namespace}}}{name}")
+
+    def result(self, payload: Element | None = None) -> Stanza:
+        """Build the result of an IQ request, to its sender. `payload` is newly built and not held by anybody else."""
+        return self._reply("result", payload)
+
+    def error(self, error: StanzaError) -> Stanza:
+        """Build the error stanza that answers this stanza (RFC 6120 section 8.3)."""
+        return self._reply("error", error_element(error))
+
+    @property
+    def answerable(self) -> bool:
+        """Whether an error may answer it. RFC 6120 section 8.3.1: an error must not answer an error, nor is a result answered."""
+        return self.type not in ("error", "result")
+
+    def _reply(self, type: str, payload: Element | None) -> Stanza:
+        reply = element(ns.CLIENT, self.kind, {"type": type})
+        if self.id:
+            reply.set("id", self.id)
+        if payload is not None:
+            reply.append(payload)
+        return Stanza(self.kind, type, reply, to=self.sender, sender=self.to)
+
+
+def is_stanza(root: Element) -> bool:
+    """Tell a stanza from other elements of a stream."""
+    return tag_of(root) in _KINDS
+
+
+def read(root: Element) -> tuple[Stanza, StanzaError | None]:
+    """Make a stanza of an element that the caller owns, and say what is wrong with it.
+
+    The stanza is returned even then, so that an error can answer it. Raises `UnsupportedStanzaType` when it is none at all, and
+    `InvalidFrom` when nobody can be told.
+    """
+    kind = _KINDS.get(tag_of(root))
+    if kind is None:
+        raise UnsupportedStanzaType(f"Stanzas are message, presence and iq of {ns.CLIENT}")
+    attributes = root.attrib
+    to_text = attributes.pop("to", None)
+    sender_text = attributes.pop("from", None)
+    type = attributes.get("type") or _DEFAULT_TYPE[kind]
+    stanza = Stanza(kind, type, root)
+    if sender_text is not None:
+        try:
+            stanza.sender = Jid.parse(sender_text)
+        except InvalidJid as error:
+            raise InvalidFrom(str(error)) from None
+    if to_text is not None:
+        try:
+            stanza.to = Jid.parse(to_text)
+        except InvalidJid as error:
+            return stanza, JidMalformed(str(error))
+    return stanza, _mistake(stanza)
+
+
+def _mistake(stanza: Stanza) -> StanzaError | None:
+    kind, type = stanza.kind, stanza.type
+    if kind == "message":
+        # RFC 6121 section 5.2.2: a message of an unknown type is of type normal.
+        if type not in _TYPES[kind]:
+            stanza.type = "normal"
+        return None
+    if type not in _TYPES[kind]:
+        return BadRequest(f"A {kind} has no type '{type[:40]}'")
+    if kind == "iq":
+        return _iq_mistake(stanza)
+    return None
+
+
+def _iq_mistake(iq: Stanza) -> StanzaError | None:
+    # RFC 6120 section 8.2.3: an id is required; a request has exactly one child, a result none or one.
+    if not iq.id:
+        return BadRequest("An iq needs an id")
+    if iq.type in ("get", "set") and len(iq.element) != 1:
+        return BadRequest("An iq request has exactly one child element")
+    return None
+
+
+def error_element(error: StanzaError) -> Element:
+    """Build the `<error/>` of a stanza error (RFC 6120 section 8.3.2)."""
+    made = element(ns.CLIENT, "error", {"type": error.type})
+    child(made, ns.STANZA_ERRORS, error.condition)
+    if error.text:
+        child(made, ns.STANZA_ERRORS, "text", {ns.LANG: "en"}, error.text)
+    return made
+
+
+def message(type: str, children: Iterable[Element] = (), *, to: Jid | None, sender: Jid | None, id: str = "") -> Stanza:
+    """Build a message."""
+    return _build("message", type, children, to, sender, id)
+
+
+def presence(type: str = "", children: Iterable[Element] = (), *, to: Jid | None, sender: Jid | None) -> Stanza:
+    """Build a presence; type "" means available."""
+    return _build("presence", type, children, to, sender, "")
+
+
+def iq(type: str, payload: Element, *, to: Jid | None, sender: Jid | None, id: str) -> Stanza:
+    """Build an IQ request."""
+    return _build("iq", type, (payload,), to, sender, id)
+
+
+def _build(kind: str, type: str, children: Iterable[Element], to: Jid | None, sender: Jid | None, id: str) -> Stanza:
+    root = element(ns.CLIENT, kind)
+    if type:
+        root.set("type", type)
+    if id:
+        root.set("id", id)
+    root.extend(children)
+    return Stanza(kind, type, root, to=to, sender=sender)
