@@ -1,0 +1,60 @@
+"""SASL (RFC 4422) as the server sees it: each mechanism is a small machine that asks for what it needs.
+
+A mechanism is given the client's messages and returns a step: `Challenge`, `Success`, or a question to the accounts (`KeysWanted`,
+`PasswordWanted`), whose answer it is then given. Whatever goes wrong is raised as a `SaslFailure`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from xmppws.stream.sasl.keys import ScramKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Bytes for the client, who will respond."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """The client is who it says; `authzid` is whom it wants to act as ("" for itself), `data` goes with the success."""
+
+    username: str
+    authzid: str
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class KeysWanted:
+    """The mechanism needs an account's SCRAM keys for a hash; answer with `keys()`."""
+
+    username: str
+    hash_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordWanted:
+    """The mechanism needs to know whether this is the account's password; answer with `password_checked()`."""
+
+    username: str
+    password: str
+
+
+Step: TypeAlias = Challenge | Success | KeysWanted | PasswordWanted
+
+
+class Mechanism(Protocol):
+    """One authentication exchange."""
+
+    def respond(self, data: bytes) -> Step:
+        """Take the initial response or a later one."""
+
+    def keys(self, keys: ScramKeys) -> Step:
+        """Take the answer to `KeysWanted`."""
+
+    def password_checked(self, right: bool) -> Step:
+        """Take the answer to `PasswordWanted`."""

@@ -1,0 +1,27 @@
+"""The keys a server keeps for SCRAM instead of a password (RFC 5802 section 3, RFC 7677)."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ScramKeys:
+    """What a server must know of one password for one hash function."""
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+
+def derive(password: str, salt: bytes, iterations: int, hash_name: str) -> ScramKeys:
+    """Derive the keys of a prepared password; `hash_name` is hashlib's, such as "sha256".
+
+    This is the slow part by design: milliseconds, without holding the interpreter.
+    """
+    # RFC 5802 section 2.2: "Hi() is, essentially, PBKDF2 [RFC2898] with HMAC() as the pseudorandom function (PRF)"
+    salted_password = hashlib.pbkdf2_hmac(hash_name, password.encode(), salt, iterations)
+    client_key = hmac.digest(salted_password, b"Client Key", hash_name)
+    stored_key = hashlib.new(hash_name, client_key).digest()
+    return ScramKeys(salt, iterations, stored_key, hmac.digest(salted_password, b"Server Key", hash_name))
