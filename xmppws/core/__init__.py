@@ -1,0 +1,1 @@
+"""The core: hosts and sessions, dispatch and delivery of stanzas, hooks and modules, and the ports to everything around it."""

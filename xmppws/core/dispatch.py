@@ -1,0 +1,122 @@
+"""Every stanza's way in: validate what a client sends, stamp it, ask the hooks, and hand it to the route that owns its address.
+
+What is raised on the way becomes an error stanza to the sender here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Any
+
+from xmppws.core.events import DirectedPresenceFromUser, MessageFromUser, PresenceFromUser
+from xmppws.core.hooks import STOP, Verdict
+from xmppws.core.route import Route
+from xmppws.core.session import Session
+from xmppws.errors import InternalServerError, InvalidFrom, RemoteServerNotFound, StanzaError
+from xmppws.xml.parser import Element
+from xmppws.xml.stanza import Stanza, read
+
+log = logging.getLogger("xmppws.dispatch")
+
+
+class Dispatch:
+    """The one way in for stanzas of all hosts of this process. Routes are asked in order."""
+
+    def __init__(self) -> None:
+        self.routes: tuple[Route, ...] = ()
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def from_client(self, session: Session, root: Element) -> Awaitable[None] | None:
+        """Take an element of a client. Raises `UnsupportedStanzaType` and `InvalidFrom`, which end the stream."""
+        stanza, mistake = read(root)
+        # RFC 6120 section 8.1.2.1: a `from` is the client's own full or bare JID, and the server stamps the full one.
+        if stanza.sender is not None and stanza.sender not in (session.jid, session.jid.bare):
+            raise InvalidFrom("A stanza from somebody else")
+        stanza.sender = session.jid
+        try:
+            if mistake is not None:
+                raise mistake
+            pending = self._outgoing(session, stanza)
+        except Exception as error:
+            self._failed(stanza, error)
+            return None
+        return None if pending is None else self._finish(stanza, pending)
+
+    def send(self, stanza: Stanza) -> Awaitable[None] | None:
+        """Take a stanza with `to` and `sender` from anywhere but a client; its sender is told of errors."""
+        try:
+            pending = self._route(stanza)
+        except Exception as error:
+            self._failed(stanza, error)
+            return None
+        return None if pending is None else self._finish(stanza, pending)
+
+    def post(self, stanza: Stanza) -> None:
+        """Send without waiting, as modules do that answer nobody."""
+        self.observe(self.send(stanza))
+
+    def observe(self, pending: Awaitable[Any] | Any) -> None:
+        """See to the end of something nobody waits for, and log how it fails."""
+        if isinstance(pending, Awaitable):
+            task = asyncio.ensure_future(pending)
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    async def drain(self) -> None:
+        """Wait until all that nobody waits for is done."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _done(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task failed", exc_info=error)
+
+    def _outgoing(self, session: Session, stanza: Stanza) -> Awaitable[None] | None:
+        hooks = session.host.hooks
+        if stanza.kind == "presence":
+            if stanza.to is None:
+                return self._then(hooks.run(PresenceFromUser(session, stanza)), None)
+            return self._then(hooks.run(DirectedPresenceFromUser(session, stanza)), stanza)
+        if stanza.to is None:
+            # RFC 6120 section 10.3: without an address it is for the sender's own account.
+            stanza.to = session.jid.bare
+        if stanza.kind == "message" and hooks.wants(MessageFromUser):
+            return self._then(hooks.run(MessageFromUser(session, stanza)), stanza)
+        return self._route(stanza)
+
+    def _then(self, verdict: Verdict | Awaitable[Verdict], stanza: Stanza | None) -> Awaitable[None] | None:
+        if verdict is STOP:
+            return None
+        if verdict is not None:
+            return self._then_on(verdict, stanza)
+        return None if stanza is None else self._route(stanza)
+
+    async def _then_on(self, pending: Awaitable[Verdict], stanza: Stanza | None) -> None:
+        if await pending is STOP or stanza is None:
+            return
+        routed = self._route(stanza)
+        if routed is not None:
+            await routed
+
+    def _route(self, stanza: Stanza) -> Awaitable[None] | None:
+        assert stanza.to is not None
+        for route in self.routes:
+            if route.owns(stanza.to):
+                return route.deliver(stanza)
+        raise RemoteServerNotFound(f"No way to {stanza.to.domain} from here")
+
+    async def _finish(self, stanza: Stanza, pending: Awaitable[None]) -> None:
+        try:
+            await pending
+        except Exception as error:
+            self._failed(stanza, error)
+
+    def _failed(self, stanza: Stanza, error: Exception) -> None:
+        if not isinstance(error, StanzaError):
+            log.error("a %s from %s to %s failed", stanza.kind, stanza.sender, stanza.to, exc_info=error)
+            error = InternalServerError()
+        if stanza.answerable and stanza.sender is not None:
+            self.post(stanza.error(error))

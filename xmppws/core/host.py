@@ -1,0 +1,83 @@
+"""A virtual host of the local router: its modules, its accounts and its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from xmppws.core.auth import Provider
+from xmppws.core.events import SessionBound, SessionEnded
+from xmppws.core.hooks import Hooks
+from xmppws.core.module import IqDeclaration, IqHandler, Module, Target
+from xmppws.core.session import Session
+from xmppws.core.sessions import Sessions
+from xmppws.core.stores import Stores
+from xmppws.errors import End, StreamConflict
+from xmppws.jid import Jid
+
+if TYPE_CHECKING:
+    from xmppws.core.dispatch import Dispatch
+    from xmppws.core.router import Stream
+
+
+class Host:
+    """One XMPP domain whose accounts live here. `providers` are asked in order who somebody is."""
+
+    def __init__(
+        self,
+        domain: str,
+        *,
+        dispatch: Dispatch,
+        stores: Stores,
+        providers: tuple[Provider, ...],
+        new_id: Callable[[], str],
+    ) -> None:
+        self.domain = domain
+        self.jid = Jid.parse(domain)
+        self.dispatch = dispatch
+        self.stores = stores
+        self.providers = providers
+        self.new_id = new_id
+        """Makes an unguessable id, a short string of letters and digits."""
+        self.hooks = Hooks()
+        self.modules: dict[str, Module] = {}
+        self.sessions = Sessions()
+        self._iq_handlers: dict[tuple[str, str, Target], IqHandler] = {}
+
+    def add_iq_handler(self, declaration: IqDeclaration, handler: IqHandler, owner: str) -> None:
+        """Register a handler for each of its targets. Two modules cannot answer the same request."""
+        for target in declaration.to:
+            key = (declaration.type, declaration.tag, target)
+            if key in self._iq_handlers:
+                raise ValueError(f"{self.domain}: module '{owner}' declares {declaration} a second time")
+            self._iq_handlers[key] = handler
+
+    def iq_handler(self, type: str, tag: str, target: Target) -> IqHandler | None:
+        """Return who answers a request."""
+        return self._iq_handlers.get((type, tag, target))
+
+    async def exists(self, username: str) -> bool:
+        """Tell whether there is such an account."""
+        for provider in self.providers:
+            if await provider.exists(username):
+                return True
+        return False
+
+    def bind(self, account: Jid, resource: str, stream: Stream) -> Session:
+        """Make a session. Raises `InvalidJid` for a resource that is none.
+
+        Conflict policy (RFC 6120 section 7.7.2.2): the newer session gets the resource, and the older one ends.
+        """
+        jid = account.with_resource(resource or self.new_id())
+        older = self.sessions.find(jid)
+        if older is not None:
+            older.stream.end(StreamConflict("A newer session took over the resource"))
+        session = Session(jid, self, stream)
+        self.sessions.add(session)
+        self.dispatch.observe(self.hooks.run(SessionBound(session)))
+        return session
+
+    def unbind(self, session: Session, end: End) -> None:
+        """Remove a session whose stream is over."""
+        if self.sessions.remove(session):
+            self.dispatch.observe(self.hooks.run(SessionEnded(session, end)))

@@ -1,0 +1,35 @@
+"""A session: one connected resource of an account (RFC 6120 section 7, RFC 6121 section 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xmppws.jid import Jid
+from xmppws.xml.stanza import Stanza
+
+if TYPE_CHECKING:
+    from xmppws.core.host import Host
+    from xmppws.core.router import Stream
+
+
+class Session:
+    """A connected resource.
+
+    `presence` is its last undirected presence while it is available, else None, and `priority` belongs to it. It is `interested` once it
+    has asked for the roster (RFC 6121 section 2.2). `directed` holds to whom it has sent presence directly (section 4.6).
+    """
+
+    __slots__ = ("directed", "host", "interested", "jid", "presence", "priority", "stream")
+
+    def __init__(self, jid: Jid, host: Host, stream: Stream) -> None:
+        self.jid = jid
+        self.host = host
+        self.stream = stream
+        self.presence: Stanza | None = None
+        self.priority = 0
+        self.interested = False
+        self.directed: set[Jid] | None = None
+
+    def send(self, stanza: Stanza) -> None:
+        """Send a stanza to the client."""
+        self.stream.send(stanza.wire)

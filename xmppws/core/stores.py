@@ -1,0 +1,161 @@
+"""The three shapes of store that modules keep their data in, as ports.
+
+A module asks its host for a store by name and never sees where the data lies. An owner is whose data it is: the
+localpart of an account or of a room, "" for the host itself. Values are typed by msgspec and kept as JSON.
+
+Every write returns when it is durable: it survives a crash from then on. Everything here may raise `StorageError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class StorageError(Exception):
+    """The storage cannot do what was asked; the message says where and why."""
+
+
+class AlreadyExists(Exception):
+    """Some owners have a value already; nothing was written."""
+
+    def __init__(self, owners: Iterable[str]) -> None:
+        self.owners = sorted(owners)
+        shown = ", ".join(self.owners[:5]) + (", ..." if len(self.owners) > 5 else "")
+        super().__init__(f"{len(self.owners)} already there: {shown}")
+
+
+class KeyValue(Protocol[T]):
+    """One value per owner."""
+
+    async def get(self, owner: str) -> T | None:
+        """Return the owner's value."""
+
+    async def set(self, owner: str, value: T) -> None:
+        """Write a value, over an older one."""
+
+    async def add(self, owner: str, value: T) -> bool:
+        """Write a value if the owner has none; return whether it was written."""
+
+    async def set_many(self, values: Mapping[str, T]) -> None:
+        """Write values by owner in one transaction."""
+
+    async def add_many(self, values: Mapping[str, T]) -> None:
+        """Write values by owner in one transaction; raise `AlreadyExists` and write nothing if any owner has one."""
+
+    async def delete(self, owner: str) -> bool:
+        """Delete the owner's value; return whether there was one."""
+
+    async def owners(self) -> list[str]:
+        """Return all owners, sorted by code point."""
+
+
+class Map(Protocol[T]):
+    """Many keys per owner."""
+
+    async def get(self, owner: str, key: str) -> T | None:
+        """Return one value of the owner."""
+
+    async def all(self, owner: str) -> dict[str, T]:
+        """Return all values of the owner by key, sorted by key."""
+
+    async def set(self, owner: str, key: str, value: T) -> None:
+        """Write a value, over an older one."""
+
+    async def delete(self, owner: str, key: str) -> bool:
+        """Delete one value; return whether there was one."""
+
+    async def clear(self, owner: str) -> None:
+        """Delete all values of the owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of an archive; `when` is in seconds since 1970, to the millisecond."""
+
+    id: str
+    when: float
+    with_: str
+    data: bytes
+
+
+class Archive(Protocol):
+    """Entries of an owner in the order of time, only appended and removed.
+
+    Ids sort as their times do, so that every page is a range of one index.
+    """
+
+    def next_id(self, when: float) -> str:
+        """Return a fresh id for an entry of that time, greater than the ids given for the same millisecond before."""
+
+    def append(self, owner: str, data: bytes, *, when: float, with_: str, id: str | None = None) -> asyncio.Future[str]:
+        """Append an entry; the future yields its id when the entry is durable, and need not be awaited.
+
+        An `id` of the caller comes from `next_id(when)`; another raises `ValueError`. Raises `StorageError` at once,
+        instead of through the future, when too many writes are under way.
+        """
+
+    async def get(self, owner: str, id: str) -> Entry | None:
+        """Return one entry."""
+
+    async def page(
+        self,
+        owner: str,
+        *,
+        with_: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        limit: int,
+        newest_first: bool = False,
+    ) -> list[Entry]:
+        """Return up to `limit` entries with `with_`, from time `start` to `end` inclusive, between two ids exclusive.
+
+        With `newest_first` they are the newest of them, and come in that order.
+        """
+
+    async def remove(self, owner: str, *, ids: Collection[str] | None = None, before: float | None = None) -> int:
+        """Remove the entries that have one of `ids` and are older than the time `before`; return how many there were.
+
+        What is None does not restrict: with neither, all of the owner's entries are removed.
+        """
+
+    async def count(self, owner: str) -> int:
+        """Return how many entries the owner has."""
+
+    async def owners(self) -> list[str]:
+        """Return all owners with entries, sorted by code point."""
+
+
+class Stores(Protocol):
+    """The stores of one host. Stores of one name and shape share their data."""
+
+    def keyvalue(self, name: str, type_: type[T]) -> KeyValue[T]:
+        """Return the store of that name."""
+
+    def map(self, name: str, type_: type[T]) -> Map[T]:
+        """Return the store of that name."""
+
+    def archive(self, name: str) -> Archive:
+        """Return the archive of that name."""
+
+    async def purge(self, owner: str) -> None:
+        """Remove an owner's data from every store of the host, in one transaction."""
+
+
+class Storage(Protocol):
+    """Where the stores of all hosts lie."""
+
+    async def open(self) -> None:
+        """Make the storage usable."""
+
+    async def close(self) -> None:
+        """Finish the writes that are under way and let go of the storage."""
+
+    def for_host(self, domain: str) -> Stores:
+        """Return the stores of one host."""

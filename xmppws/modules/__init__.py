@@ -1,0 +1,19 @@
+"""The features, one file each, named by what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from xmppws.core.module import Module
+from xmppws.modules.disco import Disco
+from xmppws.modules.ping import Ping
+from xmppws.modules.presence import Presence
+from xmppws.modules.roster import Roster
+from xmppws.modules.session import LegacySession
+
+BUILT_IN: Final[Mapping[str, type[Module]]] = MappingProxyType(
+    {module.name: module for module in (Disco, LegacySession, Ping, Presence, Roster)}
+)
+"""All modules of this package by name. Each is enabled by default."""

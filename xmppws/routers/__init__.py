@@ -1,0 +1,1 @@
+"""Implementations of seam 1, `core.router.Router`."""

@@ -1,0 +1,146 @@
+"""The local router: log in to accounts of this server, bind a resource, then hand every stanza to dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from xmppws.core.auth import Provider
+from xmppws.core.host import Host
+from xmppws.core.router import Request, Stream
+from xmppws.core.session import Session
+from xmppws.core.stores import StorageError
+from xmppws.errors import BadFormat, BadRequest, End, SaslTemporaryAuthFailure, UnsupportedVersion
+from xmppws.jid import InvalidJid
+from xmppws.stream.c2s import Bind, Negotiation, Offer, Reply, Step
+from xmppws.stream.framing import Open
+from xmppws.stream.sasl import KeysWanted
+from xmppws.stream.sasl.scram import HASHES
+from xmppws.xml import ns
+from xmppws.xml.parser import Element
+from xmppws.xml.stanza import iq
+from xmppws.xml.writer import element
+
+
+class LocalRouter:
+    """Serves the streams of one host of this server."""
+
+    def __init__(self, host: Host, *, max_auth_attempts: int) -> None:
+        self.host = host
+        features = b"".join(module.stream_features for module in host.modules.values())
+        self.offer = Offer.of(host.domain, mechanisms(host.providers), features, max_auth_attempts)
+
+    def accept(self, stream: Stream, request: Request) -> LocalStream:
+        """Make the handler of a new stream."""
+        return LocalStream(self, stream)
+
+
+class LocalStream:
+    """One client's stream: first its negotiation, then its session."""
+
+    __slots__ = ("_negotiation", "_router", "_session", "_stream")
+
+    def __init__(self, router: LocalRouter, stream: Stream) -> None:
+        self._router = router
+        self._stream = stream
+        self._negotiation: Negotiation | None = Negotiation(router.offer, router.host.new_id)
+        self._session: Session | None = None
+
+    def opened(self, open: Open) -> Awaitable[None] | None:
+        """Answer the first `<open/>`, or the restart after SASL."""
+        if open.version != "1.0":
+            # RFC 6120 section 4.7.5: a client without a version speaks a protocol older than SASL.
+            raise UnsupportedVersion("This server speaks XMPP 1.0")
+        if self._negotiation is None:
+            raise BadFormat("A second <open/> is allowed after a successful login only")
+        features = self._negotiation.opened()
+        self._stream.open(self._router.host.domain, self._router.host.new_id(), features)
+        return None
+
+    def received(self, root: Element) -> Awaitable[None] | None:
+        """Take an element: a stanza once the client is bound."""
+        if self._session is not None:
+            return self._router.host.dispatch.from_client(self._session, root)
+        assert self._negotiation is not None
+        return self._take(self._negotiation.received(root))
+
+    def probe(self) -> None:
+        """Send an XMPP ping; any answer shows that the client is there."""
+        if self._session is not None:
+            host = self._router.host
+            self._session.send(
+                iq("get", element(ns.PING, "ping"), to=self._session.jid, sender=host.jid, id=host.new_id())
+            )
+
+    def writable(self, ready: bool) -> None:
+        """Stop reading from a client that does not read what it asked for."""
+        if ready:
+            self._stream.resume_reading()
+        else:
+            self._stream.pause_reading()
+
+    def closed(self, end: End) -> None:
+        """End the session."""
+        if self._session is not None:
+            self._router.host.unbind(self._session, end)
+
+    def _take(self, step: Step) -> Awaitable[None] | None:
+        if isinstance(step, Reply):
+            self._reply(step)
+        elif isinstance(step, Bind):
+            self._bind(step)
+        elif isinstance(step, KeysWanted):
+            return self._look_up(step)
+        else:
+            return self._check(step.username, step.password)
+        return None
+
+    def _reply(self, reply: Reply) -> None:
+        self._stream.send(*reply.messages)
+        if reply.error is not None:
+            raise reply.error
+        assert self._negotiation is not None
+        if self._negotiation.jid is not None:
+            self._stream.authenticated(self._negotiation.jid.text)
+
+    def _bind(self, bind: Bind) -> None:
+        negotiation, host = self._negotiation, self._router.host
+        assert negotiation is not None and negotiation.jid is not None
+        try:
+            self._session = host.bind(negotiation.jid, bind.resource, self._stream)
+        except InvalidJid as error:
+            self._reply(negotiation.bind_refused(bind, BadRequest(str(error))))
+            return
+        self._reply(negotiation.bound(bind, self._session.jid))
+        self._negotiation = None
+
+    async def _look_up(self, wanted: KeysWanted) -> None:
+        assert self._negotiation is not None
+        providers = self._router.host.providers
+        try:
+            for provider in providers:
+                keys = await provider.scram_keys(wanted.username, wanted.hash_name)
+                if keys is not None:
+                    break
+            else:
+                keys = await providers[0].fake_keys(wanted.username, wanted.hash_name)
+        except StorageError:
+            self._reply(self._negotiation.failed(SaslTemporaryAuthFailure("Accounts cannot be read at the moment")))
+            return
+        self._take(self._negotiation.keys(keys))
+
+    async def _check(self, username: str, password: str) -> None:
+        assert self._negotiation is not None
+        try:
+            right = False
+            for provider in self._router.host.providers:
+                right = right or await provider.verify_password(username, password)
+        except StorageError:
+            self._reply(self._negotiation.failed(SaslTemporaryAuthFailure("Accounts cannot be read at the moment")))
+            return
+        self._take(self._negotiation.password_checked(right))
+
+
+def mechanisms(providers: tuple[Provider, ...]) -> tuple[str, ...]:
+    """Return those that every account of the host can use, strongest first."""
+    usable = frozenset.intersection(*(provider.mechanisms for provider in providers))
+    return tuple(name for name in (*HASHES, "PLAIN") if name in usable)
