@@ -1,0 +1,1 @@
+"""Providers of authentication: one way to check credentials, one file."""

@@ -1,0 +1,42 @@
+"""What the SQL stores need of a database, so that one set of stores serves SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from xmppws.core.stores import StorageError
+
+# A statement with "?" for each argument. Written to be understood by SQLite and PostgreSQL alike.
+Statement = tuple[str, Sequence[Any]]
+R = TypeVar("R")
+
+
+class UniqueViolation(StorageError):
+    """A row with this key is there already."""
+
+
+class Database(Protocol):
+    """A database with one table per shape of store. Raises `StorageError`."""
+
+    async def read(self, sql: str, args: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of one query; it sees every write that was durable when it was asked."""
+
+    async def write(self, statements: Sequence[Statement]) -> list[int]:
+        """Run the statements, all or none; return their row counts when they are durable.
+
+        Waits first while too many writes are under way.
+        """
+
+    def submit(self, statements: Sequence[Statement], result: R) -> asyncio.Future[R]:
+        """Run the statements as `write` does, without waiting; the future yields `result` when they are durable.
+
+        Nobody needs to await it: then a failure is only logged. Raises `StorageError` when too many are under way.
+        """
+
+    async def open(self) -> None:
+        """Connect and bring the tables up to date."""
+
+    async def close(self) -> None:
+        """Finish the writes that are under way and disconnect."""
