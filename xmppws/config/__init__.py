@@ -1,0 +1,31 @@
+"""The configuration: options declared once, read strictly, rendered as the example file."""
+
+from xmppws.config.checks import Address, address
+from xmppws.config.demo import demo_config
+from xmppws.config.example import render_example
+from xmppws.config.kinds import Duration, Size
+from xmppws.config.loader import load, module_options
+from xmppws.config.mistakes import ConfigError, Mistake
+from xmppws.config.options import Opt, Section
+from xmppws.config.sections import C2S, Config, Host, Http, Log, Storage
+
+__all__ = [
+    "C2S",
+    "Address",
+    "Config",
+    "ConfigError",
+    "Duration",
+    "Host",
+    "Http",
+    "Log",
+    "Mistake",
+    "Opt",
+    "Section",
+    "Size",
+    "Storage",
+    "address",
+    "demo_config",
+    "load",
+    "module_options",
+    "render_example",
+]

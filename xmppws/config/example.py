@@ -1,0 +1,63 @@
+"""The full example of a configuration file, written from the declarations."""
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from xmppws.config.options import Option, Section, options, sections
+from xmppws.config.sections import Config, Host
+
+WIDTH = 100
+
+_HEAD = """\
+# All options of xmppws. A line that is commented out shows the default, or an example when it says so.
+#
+# Times: "500ms", "30s", "5m", "1h", "30d", or a number of seconds.
+# Sizes: "16KiB", "1MiB", "64KB", or a number of bytes.
+# `xmppws check-config -c FILE` tells every mistake with its line.
+# This file is generated: `make docs`.
+"""
+_HOST_HEAD = """\
+# --- Virtual hosts: one table each. Options of all hosts from above, such as `admins`, may stand here too. ---
+
+#[hosts."example.com"]
+"""
+_MODULES = """\
+# --- Modules: one table each, [modules.NAME] for all hosts or [hosts."example.com".modules.NAME] for one. ---
+"""
+
+
+def render_example() -> str:
+    """Return the example: every option with its help, commented out."""
+    return "\n".join(
+        [_HEAD, *_options(Config), *_sections(), _HOST_HEAD, *_options(Host, leave=options(Config)), _MODULES]
+    )
+
+
+def _sections() -> Iterator[str]:
+    for name, section in sections(Config).items():
+        yield f"# --- {section.__doc__} ---\n\n[{name}]\n"
+        yield from _options(section)
+
+
+def _options(section: type[Section], leave: Any = ()) -> Iterator[str]:
+    for option in options(section).values():
+        if option.name not in leave and option.name != "modules":
+            yield f"{_help(option)}\n#{option.name} = {option.write(_value(option))}\n"
+
+
+def _value(option: Option) -> Any:
+    return option.default if option.opt.example is None else option.opt.example
+
+
+def _help(option: Option) -> str:
+    text = option.opt.help if option.opt.example is None else f"{option.opt.help} (Example.)"
+    if option.opt.choices:
+        text += f" One of: {', '.join(option.opt.choices)}."
+    if option.opt.minimum is not None and option.opt.maximum is not None:
+        text += f" {_plain(option, option.opt.minimum)} to {_plain(option, option.opt.maximum)}."
+    return textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+
+
+def _plain(option: Option, bound: float) -> str:
+    return option.kind.write(bound).strip('"')

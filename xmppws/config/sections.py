@@ -1,0 +1,188 @@
+"""All options of the server, declared here once: type, default, bounds, help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from msgspec import field
+
+from xmppws.config import checks
+from xmppws.config.kinds import KIB, MIB, Duration, Size, Tables
+from xmppws.config.options import Opt, Section
+from xmppws.config.source import Source
+
+SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 86400.0
+
+
+def _no_tables() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+class HostOptions(Section, frozen=True, kw_only=True):
+    """Options of a virtual host that may also stand at top level, for every host."""
+
+    admins: Annotated[
+        tuple[str, ...],
+        Opt("Accounts with an administrator's rights.", check=checks.bare_jid, example=("root@example.com",)),
+    ] = ()
+    modules_enabled: Annotated[
+        tuple[str, ...] | None,
+        Opt(
+            "Modules to load, in place of the default set.",
+            check=checks.module,
+            example=("disco", "ping", "presence", "roster", "session"),
+        ),
+    ] = None
+    modules_disabled: Annotated[
+        tuple[str, ...], Opt("Modules taken away from that set.", check=checks.module, example=("roster",))
+    ] = ()
+    authentication: Annotated[
+        tuple[str, ...], Opt("How users prove who they are, tried in order.", choices=("internal",))
+    ] = ("internal",)
+    modules: Annotated[Tables, Opt("Options of modules, one table each.")] = field(default_factory=_no_tables)
+
+
+class Host(HostOptions, frozen=True, kw_only=True):
+    """A virtual host."""
+
+    http_host: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Names in the HTTP Host header that mean this host. Default: the host's own name.",
+            check=checks.http_host,
+            example=("example.com", "chat.example.com"),
+        ),
+    ] = ()
+    external_url: Annotated[
+        str, Opt("Public base URL, told in host-meta. Default: taken from the request.", check=checks.external_url)
+    ] = ""
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Opt(
+            'Web pages that may connect: "*", "null" or "https://www.example.com". A client without Origin always may.',
+            check=checks.origin,
+        ),
+    ] = ("*",)
+    router: Annotated[str, Opt('Who handles the streams: "local", or "package.module:Class".', check=checks.router)] = (
+        "local"
+    )
+
+
+class Http(Section, frozen=True, kw_only=True):
+    """The HTTP side: listeners, the endpoint, proxies."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        Opt(
+            'Where to listen: "address:port", "[IPv6 address]:port" or "unix:/path". TLS ends in a proxy.',
+            check=checks.listen,
+        ),
+    ] = ("127.0.0.1:5280",)
+    websocket_path: Annotated[str, Opt("Path of the WebSocket endpoint.", check=checks.websocket_path)] = (
+        "/xmpp-websocket"
+    )
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Opt(
+            'Whose forwarding headers are believed: addresses, networks such as 10.0.0.0/8, "unix" for Unix sockets.',
+            check=checks.trusted_proxy,
+        ),
+    ] = ("127.0.0.1", "::1")
+    forwarded_header: Annotated[
+        str,
+        Opt("The header that these proxies tell the client's address with.", choices=("x-forwarded-for", "forwarded")),
+    ] = "x-forwarded-for"
+    consider_websocket_secure: Annotated[
+        bool, Opt("Take connections as secure although nothing says so. Login needs a secure connection.")
+    ] = False
+    default_host: Annotated[
+        str,
+        Opt(
+            'Virtual host for unknown Host headers: its name, "" (none), or "auto" (the only one, when there is one).',
+            check=checks.default_host,
+        ),
+    ] = "auto"
+    console: Annotated[bool, Opt("Serve a page at / that logs in and chats in the browser.")] = False
+
+
+class C2S(Section, frozen=True, kw_only=True):
+    """Limits and time-outs of clients."""
+
+    handshake_timeout: Annotated[
+        Duration, Opt("Time from the TCP connection to the first byte of XMPP.", minimum=0.1, maximum=HOUR)
+    ] = 10 * SECOND
+    auth_timeout: Annotated[Duration, Opt("Time a client has to log in.", minimum=0.1, maximum=HOUR)] = 30 * SECOND
+    read_timeout: Annotated[
+        Duration,
+        Opt(
+            "A client that sends no stanza for so long is asked for one. The proxy's time-out has to be higher.",
+            minimum=0.1,
+            maximum=30 * DAY,
+        ),
+    ] = 840 * SECOND
+    ping_interval: Annotated[
+        Duration,
+        Opt("A WebSocket ping is sent when so long nothing came, or nothing was sent.", minimum=0.1, maximum=DAY),
+    ] = 30 * SECOND
+    pong_timeout: Annotated[
+        Duration, Opt("A connection that does not answer a ping for so long is dead.", minimum=0.1, maximum=HOUR)
+    ] = 30 * SECOND
+    close_timeout: Annotated[
+        Duration, Opt("Time a client has to answer a close before the socket is cut.", minimum=0.1, maximum=HOUR)
+    ] = 5 * SECOND
+    # RFC 6120 section 13.12: "A deployed server's maximum stanza size MUST NOT be smaller than 10000 bytes".
+    max_stanza_size: Annotated[
+        Size, Opt("Largest stanza of a client that is logged in.", minimum=10_000, maximum=64 * MIB)
+    ] = 256 * KIB
+    max_unauthenticated_size: Annotated[
+        Size, Opt("Largest message of a client that is not logged in yet.", minimum=2 * KIB, maximum=64 * MIB)
+    ] = 16 * KIB
+    max_depth: Annotated[int, Opt("How deep elements may nest in a stanza.", minimum=10, maximum=200)] = 100
+    max_elements: Annotated[int, Opt("How many elements a stanza may have.", minimum=100, maximum=1_000_000)] = 10_000
+    max_connections: Annotated[int, Opt("Connections at a time, in all.", minimum=1, maximum=1_000_000)] = 20_000
+    max_unauthenticated_per_address: Annotated[
+        int, Opt("Connections from one address that are not logged in yet.", minimum=1, maximum=1_000_000)
+    ] = 100
+    # RFC 6120 section 6.4.5 advises 2 to 5 retries.
+    max_auth_attempts: Annotated[int, Opt("Failed logins until a connection is closed.", minimum=1, maximum=20)] = 3
+    max_send_buffer: Annotated[
+        Size, Opt("Bytes that may wait for one slow client.", minimum=16 * KIB, maximum=1024 * MIB)
+    ] = 1 * MIB
+
+
+class Storage(Section, frozen=True, kw_only=True):
+    """Where data is kept."""
+
+    url: Annotated[
+        str,
+        Opt(
+            '"sqlite:" (xmppws.sqlite in data_dir), "sqlite:/path/to/file", or "memory:" (lost at the end).',
+            check=checks.storage_url,
+        ),
+    ] = "sqlite:"
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """What is logged."""
+
+    level: Annotated[
+        str, Opt("The least important messages that are logged.", choices=("debug", "info", "warning", "error"))
+    ] = "info"
+
+
+class Config(HostOptions, frozen=True, kw_only=True):
+    """The configuration of a server; without a file, the defaults. Durations are seconds, sizes bytes.
+
+    In `hosts`, what a host does not set is filled in from top level.
+    """
+
+    data_dir: Annotated[Path, Opt("Directory of the server's data.")] = Path("/var/lib/xmppws")
+    http: Http = Http()
+    c2s: C2S = C2S()
+    storage: Storage = Storage()
+    log: Log = Log()
+    hosts: Mapping[str, Host] = field(default_factory=_no_tables)
+    source: Source = Source()
