@@ -1,0 +1,87 @@
+"""A fresh TCP connection, until it has sent its first whole request head.
+
+aiohttp waits for a head as long as it takes, so a stranger could hold thousands of connections by sending a byte now and then. This
+protocol stands before aiohttp's, counts connections, and closes those that miss the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from xmppws.http.deadlines import Deadlines
+
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 47\r\nRetry-After: 10\r\n"
+    b"Connection: close\r\n\r\nThe server has all the connections it may have.\n"
+)
+
+
+class Admission:
+    """Counts the connections of a server, and knows how long a request head may take (seconds).
+
+    Whoever takes a connection over from `Accepted` counts it down when it ends.
+    """
+
+    def __init__(self, deadlines: Deadlines, *, timeout: float, limit: int) -> None:
+        self.deadlines = deadlines
+        self.timeout = timeout
+        self.limit = limit
+        self.connections = 0
+
+
+class Accepted(asyncio.Protocol):
+    """Passes everything on to aiohttp's protocol, and closes the connection unless `arrived` is called in time."""
+
+    __slots__ = ("_admission", "_inner", "_transport", "due")
+
+    def __init__(self, inner: asyncio.Protocol, admission: Admission) -> None:
+        self._inner = inner
+        self._admission = admission
+        self._transport: asyncio.Transport | None = None
+        self.due = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, or refuse it when there are too many."""
+        self._transport = cast(asyncio.Transport, transport)
+        admission = self._admission
+        admission.connections += 1
+        self._inner.connection_made(transport)
+        if admission.connections > admission.limit:
+            self._transport.write(_FULL)
+            self._transport.close()
+            return
+        admission.deadlines.add(self, admission.deadlines.now + admission.timeout)
+
+    def arrived(self) -> None:
+        """Note that a whole request head has arrived."""
+        self._admission.deadlines.remove(self)
+
+    def check(self, now: float) -> float | None:
+        """Close the connection: its deadline has passed."""
+        if self._transport is not None:
+            self._transport.abort()
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._admission.connections -= 1
+        self._admission.deadlines.remove(self)
+        self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+
+def acceptor(make: Callable[[], asyncio.Protocol], admission: Admission) -> Callable[[], Accepted]:
+    """Return a factory for `loop.create_server` that puts `Accepted` before the protocols that `make` makes."""
+    return lambda: Accepted(make(), admission)

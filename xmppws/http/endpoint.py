@@ -1,0 +1,129 @@
+"""What all WebSocket connections of a server share: limits, deadlines, names, hosts, and the register of those that are open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp._websocket.helpers import websocket_mask
+
+from xmppws.core.router import Router
+from xmppws.errors import End, SystemShutdown
+from xmppws.http.accepted import Admission
+from xmppws.http.connection import Connection
+from xmppws.http.deadlines import Deadlines
+from xmppws.http.vhosts import Candidates, VirtualHosts
+from xmppws.stream.frames import Unmask
+from xmppws.stream.keepalive import Intervals
+from xmppws.xml.parser import Vocabulary
+
+log = logging.getLogger("xmppws.connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The configured bounds of a connection: times in seconds, sizes in bytes."""
+
+    handshake_timeout: float = 10.0
+    auth_timeout: float = 30.0
+    close_timeout: float = 5.0
+    max_stanza_size: int = 256 * 1024
+    max_unauthenticated_size: int = 16 * 1024
+    max_depth: int = 100
+    max_elements: int = 10_000
+    max_send_buffer: int = 1024 * 1024
+    max_unauthenticated_per_address: int = 100
+
+
+class Endpoint:
+    """The shared side of every connection, and their register."""
+
+    def __init__(
+        self,
+        *,
+        virtual_hosts: VirtualHosts,
+        routers: Mapping[str, Router],
+        deadlines: Deadlines,
+        admission: Admission,
+        limits: Limits,
+        intervals: Intervals,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.virtual_hosts = virtual_hosts
+        self.routers = routers
+        self.deadlines = deadlines
+        self.admission = admission
+        self.limits = limits
+        self.intervals = intervals
+        self.new_id = new_id
+        self.vocabulary = Vocabulary()
+        self.unmask: Unmask = websocket_mask
+        self.connections: set[Connection] = set()
+        self.stopping = False
+        self._strangers: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def is_crowded(self, address: str) -> bool:
+        """Tell whether an address has as many connections without a login as it may."""
+        return self._strangers[address] >= self.limits.max_unauthenticated_per_address
+
+    def name_of(self, candidates: Candidates | None) -> str:
+        """Return in whose name the server speaks before it knows for which host: the only one, else what the client called it."""
+        if candidates is None:
+            return ""
+        return candidates.domains[0] if len(candidates.domains) == 1 else candidates.host.partition(":")[0]
+
+    def add(self, connection: Connection, deadline: float) -> None:
+        """Register a new connection, whose first deadline is at `deadline`."""
+        self.connections.add(connection)
+        self._empty.clear()
+        self._strangers[connection.address] += 1
+        self.deadlines.add(connection, deadline)
+
+    def left_strangers(self, connection: Connection) -> None:
+        """Note that a connection has logged in, or ended without."""
+        self._strangers[connection.address] -= 1
+        if self._strangers[connection.address] <= 0:
+            del self._strangers[connection.address]
+
+    def over(self, connection: Connection, end: End, lasted: float) -> None:
+        """Log why a stream is over."""
+        keepalive = connection.keepalive
+        log.info(
+            "id=%s end=%s by=%s address=%s user=%s lasted=%.0f idle=%.0f round_trip=%s text=%r",
+            connection.id,
+            end.reason.id,
+            end.by.value,
+            connection.address,
+            connection.name or "-",
+            lasted,
+            self.deadlines.now - keepalive.received,
+            "-" if keepalive.round_trip is None else f"{keepalive.round_trip:.3f}",
+            end.text,
+        )
+        if not connection.name:
+            self.left_strangers(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection whose socket is gone."""
+        self.admission.connections -= 1
+        self.deadlines.remove(connection)
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def stop(self, timeout: float) -> None:
+        """End every stream with system-shutdown, and wait until the sockets are closed, `timeout` seconds at most."""
+        self.stopping = True
+        for connection in tuple(self.connections):
+            connection.end(SystemShutdown("The server is stopping"))
+        try:
+            async with asyncio.timeout(timeout):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in tuple(self.connections):
+                connection.abort()
