@@ -1,0 +1,263 @@
+"""The composition root: a `Config` becomes a running server. Nothing else builds objects."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import resource
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import Final, TypeAlias
+
+import uvloop
+from aiohttp import web
+
+from xmppws import __version__
+from xmppws.auth.internal import InternalProvider
+from xmppws.config import Address, Config, address
+from xmppws.config import Host as HostOptions
+from xmppws.core.auth import Accounts
+from xmppws.core.delivery import Delivery
+from xmppws.core.dispatch import Dispatch
+from xmppws.core.host import Host
+from xmppws.core.loader import ModuleError, load
+from xmppws.core.router import Router
+from xmppws.core.stores import Storage, StorageError
+from xmppws.http import console, health, hostmeta
+from xmppws.http.accepted import Admission, acceptor
+from xmppws.http.app import application
+from xmppws.http.deadlines import Deadlines
+from xmppws.http.endpoint import Endpoint, Limits
+from xmppws.http.handoff import HandoffError, self_test
+from xmppws.http.peers import Peers
+from xmppws.http.proxies import Trust
+from xmppws.http.vhosts import VirtualHosts
+from xmppws.http.websocket import WebSocketHandler
+from xmppws.modules import BUILT_IN
+from xmppws.routers.local import LocalRouter
+from xmppws.storage import open_storage
+from xmppws.stream.keepalive import Intervals
+
+log = logging.getLogger("xmppws")
+
+_BACKLOG: Final = 1024
+_HASHING_THREADS: Final = 2
+_WEBSOCKET: Final = "websocket"  # A module's name in Prosody's configurations; here the endpoint is always on.
+
+
+class StartError(Exception):
+    """The server cannot start; the text is for the sysadmin."""
+
+
+def new_id() -> str:
+    """Make an unguessable id of 96 bits, in letters, digits, '-' and '_'."""
+    return secrets.token_urlsafe(12)
+
+
+class Server:
+    """A running server: `start`, then `stop`. `addresses` are those it listens on, with the ports that port 0 became."""
+
+    version = __version__
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._started = 0.0
+        self._executor = ThreadPoolExecutor(_HASHING_THREADS, "hashing")
+        self._listeners: list[asyncio.Server] = []
+        self.storage: Storage = open_storage(config.storage.url, config.data_dir)
+        self.dispatch = Dispatch()
+        self.hosts = {
+            domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
+        }
+        self.dispatch.routes = (Delivery(self.hosts),)
+        self.addresses: list[Address] = []
+
+    def _host(self, domain: str, options: HostOptions) -> Host:
+        stores = self.storage.for_host(domain)
+        providers = (InternalProvider(stores, self._executor),)
+        host = Host(domain, dispatch=self.dispatch, stores=stores, providers=providers, new_id=new_id)
+        enabled = tuple(BUILT_IN) if options.modules_enabled is None else options.modules_enabled
+        load(host, [name for name in enabled if name not in (_WEBSOCKET, *options.modules_disabled)], BUILT_IN)
+        return host
+
+    async def start(self) -> None:
+        """Open the storage and listen. Raises `StartError`."""
+        await self_test()
+        await self.storage.open()
+        loop = asyncio.get_running_loop()
+        self._started = loop.time()
+        self._deadlines = Deadlines(loop.time)
+        self._deadlines.start(loop)
+        self._admission = Admission(
+            self._deadlines, timeout=self._config.c2s.handshake_timeout, limit=self._config.c2s.max_connections
+        )
+        self.endpoint = self._endpoint()
+        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        await self._runner.setup()
+        for entry in self._config.http.listen:
+            await self._listen(loop, address(entry))
+
+    async def stop(self) -> None:
+        """Accept nothing more, end every stream with system-shutdown, and let what was begun finish."""
+        for listener in self._listeners:
+            listener.close()
+        await self.endpoint.stop(self._config.c2s.close_timeout)
+        await self._runner.cleanup()
+        self._deadlines.stop()
+        await self.dispatch.drain()
+        await self.storage.close()
+        self._executor.shutdown()
+
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return asyncio.get_running_loop().time() - self._started
+
+    def sessions(self) -> int:
+        """How many resources are bound, on all hosts."""
+        return sum(len(host.sessions) for host in self.hosts.values())
+
+    def _endpoint(self) -> Endpoint:
+        config = self._config
+        c2s = config.c2s
+        names = {domain: options.http_host or (domain,) for domain, options in config.hosts.items()}
+        return Endpoint(
+            virtual_hosts=VirtualHosts(names, config.http.default_host),
+            routers={domain: self._router(domain, options) for domain, options in config.hosts.items()},
+            deadlines=self._deadlines,
+            admission=self._admission,
+            limits=Limits(
+                handshake_timeout=c2s.handshake_timeout,
+                auth_timeout=c2s.auth_timeout,
+                close_timeout=c2s.close_timeout,
+                max_stanza_size=c2s.max_stanza_size,
+                max_unauthenticated_size=c2s.max_unauthenticated_size,
+                max_depth=c2s.max_depth,
+                max_elements=c2s.max_elements,
+                max_send_buffer=c2s.max_send_buffer,
+                max_unauthenticated_per_address=c2s.max_unauthenticated_per_address,
+            ),
+            intervals=Intervals(c2s.ping_interval, c2s.pong_timeout, c2s.read_timeout),
+            new_id=new_id,
+        )
+
+    def _router(self, domain: str, options: HostOptions) -> Router:
+        if options.router == "local":
+            return LocalRouter(self.hosts[domain], max_auth_attempts=self._config.c2s.max_auth_attempts)
+        module, _, name = options.router.partition(":")
+        try:
+            router: Router = getattr(import_module(module), name)(domain)
+        except (ImportError, AttributeError) as error:
+            raise StartError(f"hosts.{domain}.router: {options.router!r} cannot be imported: {error}") from error
+        return router
+
+    def _application(self) -> web.Application:
+        http = self._config.http
+        trust = Trust(
+            http.trusted_proxies,
+            forwarded_header=http.forwarded_header,
+            consider_secure=http.consider_websocket_secure,
+        )
+        peers = Peers(trust)
+        origins = {
+            domain: frozenset(map(str.lower, options.allowed_origins)) for domain, options in self._config.hosts.items()
+        }
+        sites = [
+            hostmeta.Site(domain, options.http_host or (domain,), options.external_url)
+            for domain, options in self._config.hosts.items()
+        ]
+        pages = [
+            *hostmeta.routes(
+                sites, websocket_path=http.websocket_path, client=peers.client, default_host=http.default_host
+            ),
+            *health.routes(self, self._unready),
+            *(console.routes() if http.console else ()),
+        ]
+        return application(http.websocket_path, WebSocketHandler(self.endpoint, peers, origins).handle, pages)
+
+    def _unready(self) -> str:
+        return "stopping" if self.endpoint.stopping else ""
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, where: Address) -> None:
+        server = self._runner.server
+        assert server is not None
+        factory = acceptor(server, self._admission)
+        try:
+            if where.path:
+                listener = await loop.create_unix_server(factory, where.path, backlog=_BACKLOG)
+            else:
+                listener = await loop.create_server(factory, where.host, where.port, backlog=_BACKLOG)
+        except OSError as error:
+            raise StartError(f"http.listen: cannot listen on {where}: {_reason(error)}") from None
+        self._listeners.append(listener)
+        port = where.port if where.path else listener.sockets[0].getsockname()[1]
+        self.addresses.append(Address(where.host, port, where.path))
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program is listening there"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+@asynccontextmanager
+async def open_accounts(config: Config, domain: str) -> AsyncIterator[Accounts]:
+    """Open the accounts of one host, beside a running server too. Raises `StorageError`."""
+    storage = open_storage(config.storage.url, config.data_dir)
+    await storage.open()
+    try:
+        with ThreadPoolExecutor(os.cpu_count(), "hashing") as executor:
+            yield InternalProvider(storage.for_host(domain), executor)
+    finally:
+        await storage.close()
+
+
+Ready: TypeAlias = Callable[[Server], Awaitable[None]]
+
+
+def run(config: Config, ready: Ready | None = None) -> int:
+    """Run a server until SIGTERM or SIGINT, and return the exit code. `ready` is awaited once it listens."""
+    logging.basicConfig(
+        level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    _raise_file_limit()
+    try:
+        uvloop.run(_serve(config, ready))
+    except (StartError, StorageError, ModuleError, HandoffError) as error:
+        print(f"xmppws: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(config: Config, ready: Ready | None) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopped.set)
+    began = time.monotonic()
+    server = Server(config)
+    await server.start()
+    log.info("xmppws %s listens on %s, %.2f s after its start", __version__, _shown(server), time.monotonic() - began)
+    if ready is not None:
+        await ready(server)
+    await stopped.wait()
+    log.info("stopping")
+    await server.stop()
+
+
+def _shown(server: Server) -> str:
+    return ", ".join(map(str, server.addresses))
+
+
+def _raise_file_limit() -> None:
+    # Each connection is an open file; the soft limit is often 1024.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
