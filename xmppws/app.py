@@ -33,7 +33,7 @@ from xmppws.core.router import Router
 from xmppws.core.stores import Storage, StorageError
 from xmppws.http import console, health, hostmeta
 from xmppws.http.accepted import Admission, acceptor
-from xmppws.http.app import application
+from xmppws.http.app import application, logger
 from xmppws.http.deadlines import Deadlines
 from xmppws.http.endpoint import Endpoint, Limits
 from xmppws.http.handoff import HandoffError, self_test
@@ -63,7 +63,10 @@ def new_id() -> str:
 
 
 class Server:
-    """A running server: `start`, then `stop`. `addresses` are those it listens on, with the ports that port 0 became."""
+    """A running server:
+
+    `start`, then `stop`. `addresses` are those it listens on, with the ports that port 0 became.
+    """
 
     version = __version__
 
@@ -100,7 +103,7 @@ class Server:
             self._deadlines, timeout=self._config.c2s.handshake_timeout, limit=self._config.c2s.max_connections
         )
         self.endpoint = self._endpoint()
-        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(self._application(), access_log=None, logger=logger())
         await self._runner.setup()
         for entry in self._config.http.listen:
             await self._listen(loop, address(entry))

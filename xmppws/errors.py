@@ -1,11 +1,11 @@
 """XMPP error conditions, one class each, and the ends of a stream.
 
-Raise a `StanzaError` anywhere while a stanza is handled and its sender gets it as an error stanza (RFC 6120 section 8.3.3); raise a
-`StreamError` and the stream ends with it (section 4.9.3). A `SaslFailure` answers one authentication attempt (section 6.5). The text
-goes to the peer: it never holds anything of our insides.
+Raise a `StanzaError` anywhere while a stanza is handled and its sender gets it as an error stanza (RFC 6120 section
+8.3.3); raise a `StreamError` and the stream ends with it (section 4.9.3). A `SaslFailure` answers one authentication
+attempt (section 6.5). The text goes to the peer: it never holds anything of our insides.
 
-Each end of a stream has one stable reason id (`Reason`), which stands in the stream error's text, the close frame, the log line and the
-metric, so that all four can be found with one search.
+Each end of a stream has one stable reason id (`Reason`), which stands in the stream error's text, the close frame, the
+log line and the metric, so that all four can be found with one search.
 """
 
 from __future__ import annotations
@@ -109,7 +109,10 @@ class Side(StrEnum):
 
 
 class Reason(Enum):
-    """Why a stream ended: the stable id, the WebSocket close code (RFC 6455 section 7.4.1), and a sentence for people."""
+    """Why a stream ended.
+
+    The stable id, the WebSocket close code (RFC 6455 section 7.4.1), and a sentence for people.
+    """
 
     def __init__(self, id: str, code: int, help: str) -> None:
         self.id = id
@@ -133,6 +136,7 @@ class Reason(Enum):
     NOT_WELL_FORMED = ("not-well-formed", 1000, "A message was not one well-formed XML element.")
     RESTRICTED_XML = ("restricted-xml", 1000, "A message held a comment, processing instruction, DTD or entity.")
     BAD_FORMAT = ("bad-format", 1000, "A message held XML that cannot be processed.")
+    BAD_NAMESPACE_PREFIX = ("bad-namespace-prefix", 1000, "A stanza had a namespace prefix.")
     INVALID_NAMESPACE = ("invalid-namespace", 1000, "A framing element had a wrong namespace.")
     TOO_DEEP = ("too-deep", 1008, "Elements were nested too deeply.")
     TOO_MANY_ELEMENTS = ("too-many-elements", 1008, "A message held too many elements.")
@@ -182,6 +186,11 @@ class StreamError(XmppError):
 class BadFormat(StreamError):
     condition = "bad-format"
     default = Reason.BAD_FORMAT
+
+
+class BadNamespacePrefix(StreamError):
+    condition = "bad-namespace-prefix"
+    default = Reason.BAD_NAMESPACE_PREFIX
 
 
 class StreamConflict(StreamError):

@@ -42,6 +42,7 @@ class InternalProvider:
     mechanisms = frozenset({"SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"})
 
     def __init__(self, stores: Stores, executor: Executor) -> None:
+        self._stores = stores
         self._accounts = stores.keyvalue("accounts", Account)
         self._secrets = stores.keyvalue("secrets", bytes)
         self._executor = executor
@@ -94,8 +95,10 @@ class InternalProvider:
         return exists
 
     async def delete(self, username: str) -> bool:
-        """Delete an account; return whether it was there. The user's other data is not touched."""
-        return await self._accounts.delete(username)
+        """Delete an account and all its data; return whether it was there."""
+        existed = await self._accounts.delete(username)
+        await self._stores.purge(username)
+        return existed
 
     async def list(self) -> list[str]:
         """Return all usernames, sorted."""

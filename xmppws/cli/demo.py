@@ -30,7 +30,7 @@ async def greet(server: Server) -> None:
 
 
 async def _make_accounts(host: Host) -> Mapping[str, str]:
-    """Make the accounts that are missing, each in the other's roster, and return the passwords of those that were made."""
+    """Make the accounts that are missing, each in the other's roster, and return the passwords made."""
     accounts = host.providers[0]
     assert isinstance(accounts, Accounts)
     present = set(await accounts.list())

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from xmppws.cli.command import add_command, configuration
+from xmppws.cli.command import CommandError, add_command, configuration
 
 if TYPE_CHECKING:
     from xmppws.cli.command import Commands
@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from xmppws.config import demo_config
 
     config = demo_config() if args.demo and args.config is None else configuration(args.config)
+    if args.demo and "localhost" not in config.hosts:
+        raise CommandError(f"--demo makes accounts at localhost, which is no virtual host of {config.source.file}")
     if not config.hosts:
         print(NO_HOST, file=sys.stderr)
     return run_server(config, greet if args.demo else None)

@@ -1,1 +1,4 @@
-"""The core: hosts and sessions, dispatch and delivery of stanzas, hooks and modules, and the ports to everything around it."""
+"""The core: hosts and sessions, dispatch and delivery of stanzas, hooks and modules.
+
+And the ports to everything around it.
+"""

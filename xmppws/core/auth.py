@@ -58,7 +58,7 @@ class Accounts(Protocol):
         """Set the password; return whether there is such an account."""
 
     async def delete(self, username: str) -> bool:
-        """Delete an account; return whether it was there."""
+        """Delete an account and all its data; return whether it was there."""
 
     async def list(self) -> list[str]:
         """Return all usernames, sorted."""

@@ -1,7 +1,8 @@
 """Stanzas that have come for a local host or account (RFC 6120 section 10.5, RFC 6121 section 8).
 
-What becomes of a message is one table, that of RFC 6121 section 8.5.4. Where it lets the server choose between silence and an error, the
-sender gets an error, so that nothing is lost without anybody knowing; headlines and errors are for nobody to answer.
+What becomes of a message is one table, that of RFC 6121 section 8.5.4. Where it lets the server choose between silence
+and an error, the sender gets an error, so that nothing is lost without anybody knowing; headlines and errors are for
+nobody to answer.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Every stanza's way in: validate what a client sends, stamp it, ask the hooks, and hand it to the route that owns its address.
+"""Every stanza's way in.
 
+Validate what a client sends, stamp it, ask the hooks, and hand it to the route that owns its address.
 What is raised on the way becomes an error stanza to the sender here, and nowhere else.
 """
 

@@ -31,7 +31,10 @@ class SessionEnded:
 
 @dataclass(slots=True)
 class MessageFromUser:
-    """A local client sends a message, before it is routed. STOP: it goes nowhere; say why by raising a `StanzaError` instead."""
+    """A local client sends a message, before it is routed.
+
+    STOP: it goes nowhere; say why by raising a `StanzaError` instead.
+    """
 
     session: Session
     stanza: Stanza
@@ -46,14 +49,20 @@ class MessageToUser:
 
 @dataclass(slots=True)
 class MessageUndelivered:
-    """No session takes a message that RFC 6121 lets the server keep. STOP: it is kept; else its sender gets an error."""
+    """No session takes a message that RFC 6121 lets the server keep.
+
+    STOP: it is kept; else its sender gets an error.
+    """
 
     stanza: Stanza
 
 
 @dataclass(slots=True)
 class PresenceFromUser:
-    """A local client tells all its contacts that it is available or unavailable. STOP: the handler has taken care of it."""
+    """A local client tells all its contacts that it is available or unavailable.
+
+    STOP: the handler has taken care of it.
+    """
 
     session: Session
     stanza: Stanza

@@ -1,11 +1,11 @@
 """Hooks: events that modules handle, in an order that has names.
 
-An event is a slotted dataclass (see `core.events`); its docstring says when it fires and what stopping means. A handler takes the
-event and returns `STOP`, None, or an awaitable of either. Handlers run phase by phase, and within a phase in the order in which their
-modules were loaded.
+An event is a slotted dataclass (see `core.events`); its docstring says when it fires and what stopping means. A handler
+takes the event and returns `STOP`, None, or an awaitable of either. Handlers run phase by phase, and within a phase in
+the order in which their modules were loaded.
 
-A filter that fails ends the stanza with an error: what guards must not fail open. An observer (`Phase.OBSERVE`) that fails is logged and
-skipped, for it has nothing to say about the outcome.
+A filter that fails ends the stanza with an error: what guards must not fail open. An observer (`Phase.OBSERVE`) that
+fails is logged and skipped, for it has nothing to say about the outcome.
 """
 
 from __future__ import annotations

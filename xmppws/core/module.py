@@ -50,7 +50,7 @@ class HookDeclaration:
     phase: Phase
 
 
-IqHandler: TypeAlias = Callable[[Stanza], Stanza | None | Awaitable[Stanza | None]]
+IqHandler: TypeAlias = Callable[[Stanza], Stanza | Awaitable[Stanza | None] | None]
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E")
 M = TypeVar("M")
@@ -59,12 +59,18 @@ _DECLARATIONS = "_xmppws_declarations"
 
 
 def iq_get(namespace: str, name: str, *, to: Target) -> Callable[[F], F]:
-    """Declare a method that answers IQs of type get with this payload. It returns the reply, or None if it sends one itself."""
+    """Declare a method that answers IQs of type get with this payload.
+
+    It returns the reply, or None if it sends one itself.
+    """
     return _declare(IqDeclaration("get", f"{{{namespace}}}{name}", to))
 
 
 def iq_set(namespace: str, name: str, *, to: Target) -> Callable[[F], F]:
-    """Declare a method that answers IQs of type set with this payload. It returns the reply, or None if it sends one itself."""
+    """Declare a method that answers IQs of type set with this payload.
+
+    It returns the reply, or None if it sends one itself.
+    """
     return _declare(IqDeclaration("set", f"{{{namespace}}}{name}", to))
 
 

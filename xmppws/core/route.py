@@ -1,7 +1,7 @@
 """Seam 2, per stanza: where a stanza of the local router goes.
 
-Routes are asked in order whether an address is theirs: first the hosts of this process, then whatever else was added. Nothing above
-knows where the recipient lives.
+Routes are asked in order whether an address is theirs: first the hosts of this process, then whatever else was added.
+Nothing above knows where the recipient lives.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Seam 1, per stream: who negotiates after a client's `<open/>`.
 
-A virtual host has one `Router`. For each stream that opens to the host it makes a `Handler`, which gets all that the client sends, and
-answers through the `Stream`. Framing, limits and keep-alive of the socket are not its business.
+A virtual host has one `Router`. For each stream that opens to the host it makes a `Handler`, which gets all that the
+client sends, and answers through the `Stream`. Framing, limits and keep-alive of the socket are not its business.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ class Request:
 
 
 class Stream(Protocol):
-    """The client's side of a stream, as a handler sees it. All methods are synchronous and may be called at any time."""
+    """The client's side of a stream, as a handler sees it.
+
+    All methods are synchronous and may be called at any time.
+    """
 
     @property
     def id(self) -> str:
@@ -60,8 +63,8 @@ class Stream(Protocol):
 class Handler(Protocol):
     """The router's side of one stream.
 
-    `opened` and `received` may return an awaitable: the stream's next message is handed over when it is done, so that one stream keeps
-    one order. A `StreamError` raised or awaited ends the stream.
+    `opened` and `received` may return an awaitable: the stream's next message is handed over when it is done, so that
+    one stream keeps one order. A `StreamError` raised or awaited ends the stream.
     """
 
     def opened(self, open: Open) -> Awaitable[None] | None:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Session:
     """A connected resource.
 
-    `presence` is its last undirected presence while it is available, else None, and `priority` belongs to it. It is `interested` once it
-    has asked for the roster (RFC 6121 section 2.2). `directed` holds to whom it has sent presence directly (section 4.6).
+    `presence` is its last undirected presence while it is available, else None, and `priority` belongs to it. It is
+    `interested` once it has asked for the roster (RFC 6121 section 2.2). `directed` holds to whom it has sent presence
+    directly (section 4.6).
     """
 
     __slots__ = ("directed", "host", "interested", "jid", "presence", "priority", "stream")

@@ -9,7 +9,10 @@ from xmppws.jid import Jid
 
 
 class Sessions:
-    """All sessions of one host. An account has few, so they stand in a tuple: one entry of a dict for an account, nothing nested."""
+    """All sessions of one host.
+
+    An account has few, so they stand in a tuple: one entry of a dict for an account, nothing nested.
+    """
 
     __slots__ = ("_by_account", "_count")
 

@@ -1,7 +1,7 @@
 """A fresh TCP connection, until it has sent its first whole request head.
 
-aiohttp waits for a head as long as it takes, so a stranger could hold thousands of connections by sending a byte now and then. This
-protocol stands before aiohttp's, counts connections, and closes those that miss the deadline.
+aiohttp waits for a head as long as it takes, so a stranger could hold thousands of connections by sending a byte now
+and then. This protocol stands before aiohttp's, counts connections, and closes those that miss the deadline.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Final, cast
 
 from xmppws.http.deadlines import Deadlines
 
+_SENTENCE: Final = b"The server has all the connections it may have.\n"
 _FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 47\r\nRetry-After: 10\r\n"
-    b"Connection: close\r\n\r\nThe server has all the connections it may have.\n"
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Retry-After: 10\r\nConnection: close\r\n\r\n%b" % (len(_SENTENCE), _SENTENCE)
 )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from xmppws.http.accepted import Accepted
+from xmppws.http.shown import shown
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NOT_FOUND: Final = "There is nothing at this path. The WebSocket endpoint is at {}.\n"
 
 
-def application(websocket_path: str, websocket: Callable[[web.Request], Awaitable[web.StreamResponse]], pages: Iterable[web.AbstractRouteDef]) -> web.Application:
+def application(websocket_path: str, websocket: Handler, pages: Iterable[web.AbstractRouteDef]) -> web.Application:
     """Build the application from the endpoint's handler and the other pages."""
     app = web.Application(middlewares=[_arrived, _not_found(websocket_path)])
     app.router.add_route("*", websocket_path, websocket)
@@ -22,7 +27,7 @@ def application(websocket_path: str, websocket: Callable[[web.Request], Awaitabl
 
 
 @web.middleware
-async def _arrived(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+async def _arrived(request: web.Request, handler: Handler) -> web.StreamResponse:
     """End the deadline of the connection's first request head: this one has arrived."""
     transport = request.transport
     protocol = None if transport is None else transport.get_protocol()
@@ -33,7 +38,7 @@ async def _arrived(request: web.Request, handler: Callable[[web.Request], Awaita
 
 def _not_found(websocket_path: str) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
-    async def explain(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPNotFound as error:
@@ -42,6 +47,25 @@ def _not_found(websocket_path: str) -> Callable[..., Awaitable[web.StreamRespons
             return web.Response(status=404, text=_NOT_FOUND.format(websocket_path))
 
     return explain
+
+
+class _OneLine(logging.Filter):
+    """Turns what aiohttp logs of a request that is no HTTP from an error with a traceback into a line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, HttpProcessingError):
+            record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+            record.msg, record.args = "a request is no HTTP: %s", (shown(str(error)),)
+        return True
+
+
+def logger() -> logging.Logger:
+    """Return the logger for aiohttp's server."""
+    made = logging.getLogger("xmppws.http")
+    if not made.filters:
+        made.addFilter(_OneLine())
+    return made
 
 
 async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:

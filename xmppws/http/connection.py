@@ -1,8 +1,9 @@
 """One WebSocket: frames in, frames out, and the end of it.
 
-Theory of operation. A connection is a protocol on a transport, without task, timer, queue or lock of its own. What the socket gives is fed
-to the frame reader; each message is parsed and handed to the framing machine, then to the router's handler. When a handler has to
-wait, messages stay in the reader until it is done, so that one stream keeps one order. `endpoint` holds what all connections share.
+Theory of operation. A connection is a protocol on a transport, without task, timer, queue or lock of its own. What the
+socket gives is fed to the frame reader; each message is parsed and handed to the framing machine, then to the router's
+handler. When a handler has to wait, messages stay in the reader until it is done, so that one stream keeps one order.
+`endpoint` holds what all connections share.
 
 | phase       | meaning                                                                        | ends by               |
 |-------------|--------------------------------------------------------------------------------|-----------------------|
@@ -60,8 +61,8 @@ log = logging.getLogger("xmppws.connection")
 
 _MAX_HELD: Final = 64 * 1024
 _NOT_SECURE: Final = (
-    "This stream is not secure. Use wss; behind a proxy that ends TLS, list the proxy in http.trusted_proxies and let it set "
-    "X-Forwarded-Proto, or set http.consider_websocket_secure"
+    "This stream is not secure. Use wss; behind a proxy that ends TLS, list the proxy in http.trusted_proxies "
+    "and let it set X-Forwarded-Proto, or set http.consider_websocket_secure"
 )
 
 
@@ -372,9 +373,12 @@ class Connection(asyncio.Protocol):
 
     def _release(self, hold: Hold) -> None:
         self._held &= ~hold
-        if self._held:
-            return
-        self._read()
+        if not self._held:
+            self._read()
+        self._settle()
+
+    def _settle(self) -> None:
+        """When nothing is left to wait for, go on reading, or end what has lost its socket."""
         if self._held:
             return
         if self._lost is not None:

@@ -1,7 +1,8 @@
 """One sweep for all deadlines: no connection has a timer of its own.
 
-Connections stand in slots of one second. Each second the slots that are due are taken out, and every connection in them is asked what
-there is to do, and when to be asked again. Activity moves nothing: a connection that was active meanwhile just says so when asked.
+Connections stand in slots of one second. Each second the slots that are due are taken out, and every connection in them
+is asked what there is to do, and when to be asked again. Activity moves nothing: a connection that was active meanwhile
+just says so when asked.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ class Timed(Protocol):
 
 
 class Deadlines:
-    """The slots. `clock` gives monotonic seconds; `now` is its last reading, exact enough for whatever counts in seconds."""
+    """The slots.
+
+    `clock` gives monotonic seconds; `now` is its last reading, exact enough for whatever counts in seconds.
+    """
 
     def __init__(self, clock: Callable[[], float], period: float = 1.0) -> None:
         self.clock = clock

@@ -1,4 +1,7 @@
-"""What all WebSocket connections of a server share: limits, deadlines, names, hosts, and the register of those that are open."""
+"""What all WebSocket connections of a server share:
+
+limits, deadlines, names, hosts, and the register of those that are open.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,10 @@ class Endpoint:
         return self._strangers[address] >= self.limits.max_unauthenticated_per_address
 
     def name_of(self, candidates: Candidates | None) -> str:
-        """Return in whose name the server speaks before it knows for which host: the only one, else what the client called it."""
+        """Return in whose name the server speaks before it knows for which host:
+
+        the only one, else what the client called it.
+        """
         if candidates is None:
             return ""
         return candidates.domains[0] if len(candidates.domains) == 1 else candidates.host.partition(":")[0]
@@ -116,13 +122,13 @@ class Endpoint:
         if not self.connections:
             self._empty.set()
 
-    async def stop(self, timeout: float) -> None:
-        """End every stream with system-shutdown, and wait until the sockets are closed, `timeout` seconds at most."""
+    async def stop(self, grace: float) -> None:
+        """End every stream with system-shutdown, and wait until the sockets are closed, `grace` seconds at most."""
         self.stopping = True
         for connection in tuple(self.connections):
             connection.end(SystemShutdown("The server is stopping"))
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(grace):
                 await self._empty.wait()
         except TimeoutError:
             for connection in tuple(self.connections):

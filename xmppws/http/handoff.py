@@ -1,8 +1,8 @@
 """Take a connection over from aiohttp once it is a WebSocket.
 
-A connection that stays with aiohttp costs 14 to 16 KiB for as long as it is open: the request, its task, parser and writer are all held.
-Handing the transport to one small protocol of ours frees all of that. Only public names of aiohttp are used, and `self_test` proves at
-start that they still do what this needs.
+A connection that stays with aiohttp costs 14 to 16 KiB for as long as it is open: the request, its task, parser and
+writer are all held. Handing the transport to one small protocol of ours frees all of that. Only public names of aiohttp
+are used, and `self_test` proves at start that they still do what this needs.
 """
 
 from __future__ import annotations
@@ -107,7 +107,10 @@ class _Receiver(asyncio.Protocol):
 
 
 async def self_test() -> None:
-    """Hand over one made-up connection. Raises `HandoffError`, naming aiohttp's version, unless every step had its effect."""
+    """Hand over one made-up connection.
+
+    Raises `HandoffError`, naming aiohttp's version, unless every step had its effect.
+    """
     receiver, transport = _Receiver(), _Recorder()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -125,7 +128,8 @@ async def self_test() -> None:
         first.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\ntail")
         for _ in range(10):
             await asyncio.sleep(0)
-        _check("the response", transport.written.startswith(b"HTTP/1.1 101 ") and transport.written.count(b"HTTP/1.1") == 1)
+        written = transport.written
+        _check("the response", written.startswith(b"HTTP/1.1 101 ") and written.count(b"HTTP/1.1") == 1)
         _check("the transport", transport.protocol is receiver and not transport.closed and transport.reading)
         _check("the bytes behind the request", receiver.received == b"tail")
         _check("the old owner", not server.connections)
@@ -136,5 +140,3 @@ async def self_test() -> None:
 def _check(what: str, right: bool) -> None:
     if not right:
         raise HandoffError(f"aiohttp {__version__} does not hand over {what}; install a version that setup.cfg allows")
-
-

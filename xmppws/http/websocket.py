@@ -1,4 +1,7 @@
-"""The WebSocket handshake (RFC 6455 section 4.2): every request is either upgraded or told, in one sentence, what is missing."""
+"""The WebSocket handshake (RFC 6455 section 4.2):
+
+every request is either upgraded or told, in one sentence, what is missing.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ class WebSocketHandler:
             return candidates
         allowed = tuple(domain for domain in candidates.domains if self._allows(domain, origin.lower()))
         if not allowed:
-            raise Refused(403, f"Pages of {shown(origin)!r} may not connect: allowed_origins does not list this Origin.")
+            raise Refused(403, f"Pages of {shown(origin)!r} may not connect: allowed_origins does not list them.")
         return Candidates(allowed, candidates.host)
 
     def _allows(self, domain: str, origin: str) -> bool:
@@ -113,7 +116,8 @@ def _check_upgrade(request: web.Request) -> str:
     if request.version < HttpVersion11:
         raise Refused(426, f"HTTP/1.0 cannot be upgraded: {_BEHIND_PROXY}.", Upgrade="websocket")
     if "websocket" not in _tokens(headers, hdrs.UPGRADE):
-        sentence = f"This is an endpoint for XMPP over WebSocket, and the header 'Upgrade: websocket' is missing: {_BEHIND_PROXY}."
+        what = "This is an endpoint for XMPP over WebSocket"
+        sentence = f"{what}, and the header 'Upgrade: websocket' is missing: {_BEHIND_PROXY}."
         raise Refused(426, sentence, Upgrade="websocket")
     if "upgrade" not in _tokens(headers, hdrs.CONNECTION):
         raise Refused(400, f"The header 'Connection: Upgrade' is missing: {_BEHIND_PROXY}.")

@@ -1,5 +1,6 @@
-"""RFC 6121 section 4, presence: broadcast to contacts and own resources, probes, directed presence, unavailable when a session ends.
+"""RFC 6121 section 4, presence.
 
+Broadcast to contacts and own resources, probes, directed presence, unavailable when a session ends.
 Subscription requests (section 3) are answered with feature-not-implemented for now.
 """
 

@@ -1,4 +1,7 @@
-"""RFC 6121 section 2, the roster: get, set, remove and pushes. Versioning is left out; subscriptions follow with presence."""
+"""RFC 6121 section 2, the roster: get, set, remove and pushes.
+
+Versioning is left out; subscriptions follow with presence.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""RFC 3921 section 3, the legacy session: older clients request one after binding. RFC 6120 has none, so it is offered as optional."""
+"""RFC 3921 section 3, the legacy session: older clients request one after binding.
+
+RFC 6120 has none, so it is offered as optional.
+"""
 
 from __future__ import annotations
 

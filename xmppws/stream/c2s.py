@@ -1,7 +1,8 @@
 """How a client's stream is negotiated: SASL (RFC 6120 section 6), then resource binding (section 7).
 
-`Negotiation` is fed the client's elements and returns what to do: `Reply` with bytes to send, a question to the accounts
-(`KeysWanted`, `PasswordWanted`) or to the host (`Bind`), whose answer it is then given. It holds nothing once the client is bound.
+`Negotiation` is fed the client's elements and returns what to do: `Reply` with bytes to send, a question to the
+accounts (`KeysWanted`, `PasswordWanted`) or to the host (`Bind`), whose answer it is then given. It holds nothing once
+the client is bound.
 
 | state          | waits for                          |
 |----------------|------------------------------------|
@@ -71,7 +72,10 @@ class Event(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a host offers every client, made once: its mechanisms, and the features before and after log-in as messages."""
+    """What a host offers every client, made once.
+
+    Its mechanisms, and the features before and after log-in as messages.
+    """
 
     domain: str
     mechanisms: tuple[str, ...]
@@ -109,7 +113,10 @@ Step: TypeAlias = Reply | KeysWanted | PasswordWanted | Bind
 
 
 class Negotiation:
-    """One stream from its first `<open/>` to its resource. `new_nonce` makes an unguessable string of printable ASCII, no comma."""
+    """One stream from its first `<open/>` to its resource.
+
+    `new_nonce` makes an unguessable string of printable ASCII, no comma.
+    """
 
     __slots__ = ("_attempts", "_mechanism", "_new_nonce", "_offer", "jid", "state")
 
@@ -216,13 +223,14 @@ class Negotiation:
 
     def _succeed(self, success: Success) -> Reply:
         try:
-            self.jid = Jid.make(success.username, self._offer.domain)
+            jid = Jid.make(success.username, self._offer.domain)
             # RFC 6120 section 6.3.8: an authzid is a bare JID. Nobody here may act for somebody else.
-            if success.authzid and Jid.parse(success.authzid) != self.jid:
+            if success.authzid and Jid.parse(success.authzid) != jid:
                 raise SaslInvalidAuthzid("You can log in as yourself only")
         except InvalidJid:
             raise SaslInvalidAuthzid("The authorization identity is not a JID") from None
         self._mechanism = None
+        self.jid = jid
         self.state = State.AUTHENTICATED
         return Reply((_sasl("success", success.data),))
 

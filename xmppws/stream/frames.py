@@ -1,7 +1,8 @@
 """WebSocket frames (RFC 6455 section 5), the server's side: an incremental reader and an encoder.
 
-The reader is fed whatever the socket gave and hands out whole messages. It holds at most one message of `limit` bytes: the size is
-checked when the header announces it, before any of it is kept. No extension is ever negotiated, so every reserved bit is an error.
+The reader is fed whatever the socket gave and hands out whole messages. It holds at most one message of `limit` bytes:
+the size is checked when the header announces it, before any of it is kept. No extension is ever negotiated, so every
+reserved bit is an error.
 """
 
 from __future__ import annotations
@@ -98,13 +99,14 @@ class FrameReader:
 
         The opcode is TEXT, CLOSE, PING or PONG. Raises `FrameError`.
         """
-        while len(self._buffer) - self._position >= self._need and not self._closed:
+        while len(self._buffer) - self._position >= self._need:
             opcode, final, start, size = self._header()
             if size < 0:
                 return None
             payload = self._payload(start, size)
             if opcode & _CONTROL:
-                self._closed = opcode == CLOSE
+                if opcode == CLOSE:
+                    self.stop()
                 return opcode, bytes(payload)
             message = self._join(opcode, final, payload)
             if message is not None:
@@ -112,7 +114,10 @@ class FrameReader:
         return None
 
     def _header(self) -> tuple[int, bool, int, int]:
-        """Read a header; the size is -1 when the frame is not whole yet, and `_need` then says how many bytes that takes."""
+        """Read a header.
+
+        The size is -1 when the frame is not whole yet, and `_need` then says how many bytes that takes.
+        """
         buffer, position = self._buffer, self._position
         first, second = buffer[position], buffer[position + 1]
         opcode = first & _OPCODE
@@ -153,7 +158,8 @@ class FrameReader:
     def _long_size(self, start: int, width: int) -> int:
         raw = self._buffer[start : start + width]
         size: int = (_U16 if width == _U16.size else _U64).unpack(raw)[0]
-        # RFC 6455 section 5.2: "the minimal number of bytes MUST be used to encode the length", and the first bit of 64 is 0.
+        # RFC 6455 section 5.2: "the minimal number of bytes MUST be used to encode the length", and the first bit of 64
+        # is 0.
         if size <= (_MAX_CONTROL if width == _U16.size else 0xFFFF) or size >> 63:
             raise FrameError("The length of a frame is not encoded in the fewest bytes")
         return size

@@ -1,6 +1,7 @@
 """The XMPP subprotocol (RFC 7395): `<open/>`, elements, `<close/>`, and what is written for them.
 
-`Framing` is the state machine of one stream. It is told what came in and what goes out, and answers whether that is allowed now.
+`Framing` is the state machine of one stream. It is told what came in and what goes out, and answers whether that is
+allowed now.
 
 | state   | meaning                                                     |
 |---------|-------------------------------------------------------------|
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from xmppws.errors import InvalidNamespace, NotAuthorized, StreamError, StreamPolicyViolation
+from xmppws.errors import BadFormat, InvalidNamespace, NotAuthorized, StreamError
 from xmppws.xml import ns
 from xmppws.xml.parser import Element, tag_of
 from xmppws.xml.writer import attribute, text
@@ -83,9 +84,10 @@ class Framing:
         self.state = State.NEW
 
     def received(self, root: Element) -> Open | Element | None:
-        """Take an element from the client. Returns an `Open`, an element for the router, or None when there is nothing to do.
+        """Take an element from the client.
 
-        After the client's `<close/>` the state is CLOSED. Raises a `StreamError`.
+        Returns an `Open`, an element for the router, or None when there is nothing to do. After the client's
+        `<close/>` the state is CLOSED. Raises a `StreamError`.
         """
         event = _event(root)
         state = TRANSITIONS.get((self.state, event))
@@ -102,7 +104,10 @@ class Framing:
         self.state = TRANSITIONS[self.state, event]
 
     def ending(self, error: StreamError | None, sender: str, id: str) -> list[bytes]:
-        """Return what ends the stream from our side: nothing when it is over, else `<close/>`, after the error if there is one."""
+        """Return what ends the stream from our side.
+
+        Nothing when it is over, else `<close/>`, after the error if there is one.
+        """
         if self.state in (State.CLOSING, State.CLOSED):
             return []
         messages = [CLOSE]
@@ -131,7 +136,7 @@ def _read_open(root: Element) -> Open:
     lang = root.get(ns.LANG)
     # An xml:lang is echoed in every `<open/>`, so it is bounded (RFC 5646 section 4.4.1 advises 35).
     if lang is not None and len(lang) > 35:
-        raise StreamPolicyViolation("xml:lang is longer than any language tag")
+        raise BadFormat("xml:lang is longer than any language tag")
     return Open(root.get("to"), root.get("from"), root.get("version"), lang)
 
 

@@ -1,8 +1,8 @@
 """When to ping a client, when to probe it, and when it is dead. Times come from the caller's clock, in seconds.
 
-Proxies cut connections on which one direction is silent, so a WebSocket ping goes out when nothing was received, or nothing was sent, for
-`ping_interval`. Pongs are made by the browser, not by the page: a page that hangs still sends them. So a client that sends nothing
-else for `read_timeout` is probed above WebSocket.
+Proxies cut connections on which one direction is silent, so a WebSocket ping goes out when nothing was received, or
+nothing was sent, for `ping_interval`. Pongs are made by the browser, not by the page: a page that hangs still sends
+them. So a client that sends nothing else for `read_timeout` is probed above WebSocket.
 """
 
 from __future__ import annotations
@@ -48,9 +48,11 @@ class KeepAlive:
 
     def check(self, now: float, intervals: Intervals) -> Due | None:
         """Return the one thing that is due, having noted that it is done."""
-        if self._pinged is not None and self.received > self._pinged:
-            self._pinged = None  # Whatever arrived shows that the client is there.
-        if self._probed is not None and self.stanza > self._probed:
+        # Whatever arrived since shows that the client is there. The clock may be coarse: what came in the same tick
+        # came since.
+        if self._pinged is not None and self.received >= self._pinged:
+            self._pinged = None
+        if self._probed is not None and self.stanza >= self._probed:
             self._probed = None
         if self._pinged is not None and now - self._pinged >= intervals.pong_timeout:
             return Due.PONG_TIMEOUT

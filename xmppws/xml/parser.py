@@ -1,19 +1,22 @@
 """Parse one message of a stream into one element, bounded in size, depth, elements and names.
 
-Theory of operation. Nothing that reaches libxml2 can harm us: a check of the bytes refuses DTDs, comments and processing
-instructions before the parse (no flag of lxml does that), the encoding is fixed to UTF-8, and depth and element count are bounded.
+Theory of operation. Nothing that reaches libxml2 can harm us: a check of the bytes refuses DTDs, comments and
+processing instructions before the parse (no flag of lxml does that), the encoding is fixed to UTF-8, and depth and
+element count are bounded.
 
-Names are memory. Up to lxml 6, libxml2 keeps every element name, attribute name and namespace that it has ever seen, for as long as
-the process lives, and a stranger can send new ones before logging in. So names that this process has not met cost: each is paid for
-from the budget of the stream, of the client's address and of the process. A frame that cannot overdraw the smallest of them goes
-straight to lxml and is charged afterwards; any other is first read by expat, which forgets, and refused if it would. From lxml 7 on
-names belong to a parser, so replacing the parser frees them, and the budgets start anew.
+Names are memory. Up to lxml 6, libxml2 keeps every element name, attribute name and namespace that it has ever seen,
+for as long as the process lives, and a stranger can send new ones before logging in. So names that this process has not
+met cost: each is paid for from the budget of the stream, of the client's address and of the process. A frame that
+cannot overdraw the smallest of them goes straight to lxml and is charged afterwards; any other is first read by expat,
+which forgets, and refused if it would. A malformed frame that reached lxml costs the most that one of its size can,
+because libxml2 reads on after some mistakes. From lxml 7 on names belong to a parser, so replacing the parser frees
+them, and the budgets start anew.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 from xml.parsers import expat
 
@@ -26,21 +29,26 @@ Element: TypeAlias = etree._Element
 
 
 def tag_of(element: Element) -> str:
-    """Return the name of a parsed element as `{namespace}name`. lxml allows other types of names, but no parser makes them."""
+    """Return the name of a parsed element as `{namespace}name`.
+
+    lxml allows other types of names, but no parser makes them.
+    """
     return str(element.tag)
 
 
 # What a name costs beside its own length: the entry in libxml2's dictionary and in our set of known names.
 _NAME_COST: Final = 160
-# A frame of n bytes holds fewer than n/2 names ("<a" is the shortest), so it costs less than n times this.
-_COST_PER_BYTE: Final = _NAME_COST // 2 + 1
 _PARSES_PER_PARSER: Final = 4096
 _FORGETS: Final = etree.LXML_VERSION >= (7,)
 
-# RFC 7395 section 3.3.3: "XML Declarations ... NOT RECOMMENDED". Tolerated as version 1.0 in UTF-8, which changes nothing.
+# RFC 7395 section 3.3.3: "XML Declarations ... NOT RECOMMENDED". Tolerated as version 1.0 in UTF-8, which changes
+# nothing.
 _DECLARATION: Final = re.compile(
-    rb"""<\?xml\s+version\s*=\s*(?:"1\.0"|'1\.0')(?:\s+encoding\s*=\s*(?:"utf-8"|'utf-8'))?(?:\s+standalone\s*=\s*(?:"(?:yes|no)"|'(?:yes|no)'))?\s*\?>\s*""",
-    re.IGNORECASE,
+    rb"""<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:"1\.0"|'1\.0')
+    (?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:"(?i:utf-8)"|'(?i:utf-8)'))?
+    (?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:"(?:yes|no)"|'(?:yes|no)'))?
+    [ \t\r\n]*\?>[ \t\r\n]*""",
+    re.VERBOSE,
 )
 _XML_ATTRIBUTES: Final = frozenset({ns.LANG, f"{{{ns.XML}}}base"})
 
@@ -103,11 +111,15 @@ class Vocabulary:
 
     def learn(self, address: str, names: set[str]) -> int:
         """Remember new names, charge them to the address and the process, and return their cost."""
-        cost = _cost(names)
         self.known |= names
+        cost = _cost(names)
+        self.charge(address, cost)
+        return cost
+
+    def charge(self, address: str, cost: int) -> None:
+        """Charge bytes to the address and the process."""
         self.spent += cost
         self._addresses[address] = self._addresses.get(address, 0) + cost
-        return cost
 
 
 class Parser:
@@ -130,8 +142,8 @@ class Parser:
     def parse(self, frame: bytes) -> Element:
         """Return the one element of a message.
 
-        Raises a `StreamError`: `NotWellFormed` (also for what is not UTF-8 or does not start with '<'), `RestrictedXml` (RFC 6120
-        section 11.1), `BadFormat`, or `StreamPolicyViolation` for what is over a limit.
+        Raises a `StreamError`: `NotWellFormed` (also for what is not UTF-8 or does not start with '<'), `RestrictedXml`
+        (RFC 6120 section 11.1), `BadFormat`, or `StreamPolicyViolation` for what is over a limit.
         """
         if declaration := _DECLARATION.match(frame):
             frame = frame[declaration.end() :]
@@ -143,44 +155,57 @@ class Parser:
         tags = frame.count(b"<")
         # Each element has at most two tags, and nothing but a tag has a '<' in a frame without CDATA.
         if tags > self.max_elements * 2:
-            raise StreamPolicyViolation(f"More than {self.max_elements} elements", Reason.TOO_MANY_ELEMENTS)
+            raise self._too_many_elements()
         root = self._document(frame)
+        if tags > self.max_elements and sum(1 for _ in root.iter()) > self.max_elements:
+            raise self._too_many_elements()
         if tags > self.max_depth and _depth(root) > self.max_depth:
             raise StreamPolicyViolation(f"Elements nested deeper than {self.max_depth}", Reason.TOO_DEEP)
         if b"xml:" in frame:
             _refuse_xml_names(root)
         return root
 
+    def _too_many_elements(self) -> StreamPolicyViolation:
+        return StreamPolicyViolation(f"More than {self.max_elements} elements", Reason.TOO_MANY_ELEMENTS)
+
     def _document(self, frame: bytes) -> Element:
         vocabulary = self._vocabulary
         left = min(self._left, vocabulary.left(self._address))
+        most = _most(len(frame))
         # An unused prefix leaves no trace in the tree, so only expat can count it.
-        if len(frame) * _COST_PER_BYTE > left or b"xmlns:" in frame:
+        if most > left or b"xmlns:" in frame:
             self._read_ahead(frame, left)
+            most = 0
         try:
             root = vocabulary.document(frame)
-        except etree.XMLSyntaxError:
-            # What libxml2 read before the mistake stays in its dictionary too.
-            self._charge(_names_by_expat(frame))
+            new = {name for name in _names(root) if name not in vocabulary.known}
+            if not "".join(new).isascii():
+                # lxml takes names of XML 1.0's fifth edition, for which a parser of the fourth ends its stream.
+                _names_by_expat(frame)
+        except (etree.XMLSyntaxError, expat.ExpatError):
+            self._left -= most
+            vocabulary.charge(self._address, most)
             raise _not_an_element(frame) from None
-        self._charge(_names(root))
+        if new:
+            self._learn(new)
         return root
 
     def _read_ahead(self, frame: bytes, left: int) -> None:
-        names = _names_by_expat(frame)
-        if _cost(names - self._vocabulary.known) > left:
+        try:
+            new = _names_by_expat(frame) - self._vocabulary.known
+        except expat.ExpatError:
+            raise _not_an_element(frame) from None
+        if _cost(new) > left:
             raise StreamPolicyViolation("Too many names that the server had never seen", Reason.TOO_MANY_NAMES)
-        self._charge(names)
+        self._learn(new)
 
-    def _charge(self, names: Iterable[str]) -> None:
-        known = self._vocabulary.known
-        new = {name for name in names if name not in known}
-        if new:
-            self._left -= self._vocabulary.learn(self._address, new)
+    def _learn(self, names: set[str]) -> None:
+        self._left -= self._vocabulary.learn(self._address, names)
 
 
 def _document_parser() -> etree.XMLParser[Element]:
-    # encoding: without it a declaration or a byte order mark would switch to UTF-16 or UTF-7, past the check of the bytes.
+    # encoding: without it a declaration or a byte order mark would switch to UTF-16 or UTF-7, past the check of the
+    # bytes.
     return etree.XMLParser(
         encoding="utf-8",
         resolve_entities=False,
@@ -200,28 +225,39 @@ def _names(root: Element) -> Iterator[str]:
 
 
 def _names_by_expat(frame: bytes) -> set[str]:
-    """Return all names up to the first mistake, prefixes and namespaces too, in the notation `{namespace}name`."""
+    """Return all names in the notation `{namespace}name`, prefixes and unused namespaces too; raise `ExpatError`."""
     names: set[str] = set()
+    namespaces: set[str] = set()
 
     def on_start(tag: str, attributes: list[str]) -> None:
         names.update("{" + name if "}" in name else name for name in (tag, *attributes[::2]))
 
     def on_namespace(prefix: str | None, uri: str | None) -> None:
-        names.update((f"xmlns:{prefix}", uri or ""))
+        namespaces.add(uri or "")
+        if prefix:
+            names.add(f"xmlns:{prefix}")
 
     parser = expat.ParserCreate(encoding="utf-8", namespace_separator="}")
     parser.ordered_attributes = True
     parser.StartElementHandler = on_start
     parser.StartNamespaceDeclHandler = on_namespace
-    try:
-        parser.Parse(frame, True)
-    except expat.ExpatError:
-        return names  # The caller's own parse finds the mistake and says it.
-    return names
+    parser.Parse(frame, True)
+    # A namespace that is used is paid for with the names in it, as in `_names`.
+    return names | (namespaces - {name[1:].partition("}")[0] for name in names})
 
 
 def _cost(names: set[str]) -> int:
     return sum(_NAME_COST + len(name) for name in names)
+
+
+def _most(size: int) -> int:
+    """Return more than the names of a frame of `size` bytes can cost, prefixes aside.
+
+    It holds fewer than `size / 2` names, as "<a" is the shortest. Elements of one namespace, `<a/>` at the shortest,
+    cost `k * (_NAME_COST + size - 4k)`, the length of the namespace going into each, which is most for
+    `k = (_NAME_COST + size) / 8`.
+    """
+    return max(size * (_NAME_COST // 2 + 1), (_NAME_COST + size) ** 2 // 16)
 
 
 def _depth(root: Element) -> int:
@@ -244,8 +280,8 @@ def _not_an_element(frame: bytes) -> NotWellFormed:
 
 
 def _refuse_restricted(frame: bytes) -> None:
-    # RFC 6120 section 11.1: no comments, processing instructions, DTD subsets or entity references. '<' cannot stand raw in text or
-    # attribute values, so outside CDATA sections these two pairs of bytes begin nothing else.
+    # RFC 6120 section 11.1: no comments, processing instructions, DTD subsets or entity references. '<' cannot stand
+    # raw in text or attribute values, so outside CDATA sections these two pairs of bytes begin nothing else.
     for text in _outside_cdata(frame):
         if b"<!" in text or b"<?" in text:
             raise RestrictedXml("Comments, processing instructions and DTDs are not allowed")

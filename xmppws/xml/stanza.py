@@ -1,7 +1,7 @@
 """The stanza: what a message, presence or IQ is to everything between the parser and the socket (RFC 6120 section 8).
 
-A stanza is a value. Its element holds the payload and every attribute but `to` and `from`, which live beside it as JIDs; the element's
-bytes are made once, when first sent, and shared by all copies that differ in addresses only.
+A stanza is a value. Its element holds the payload and every attribute but `to` and `from`, which live beside it as
+JIDs; the element's bytes are made once, when first sent, and shared by all copies that differ in addresses only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from xmppws.errors import BadRequest, InvalidFrom, JidMalformed, StanzaError, UnsupportedStanzaType
+from xmppws.errors import BadNamespacePrefix, BadRequest, InvalidFrom, JidMalformed, StanzaError, UnsupportedStanzaType
 from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
 from xmppws.xml.parser import Element, tag_of
@@ -83,7 +83,10 @@ class Stanza:
 
     @property
     def answerable(self) -> bool:
-        """Whether an error may answer it. RFC 6120 section 8.3.1: an error must not answer an error, nor is a result answered."""
+        """Whether an error may answer it.
+
+        RFC 6120 section 8.3.1: an error must not answer an error, nor is a result answered.
+        """
         return self.type not in ("error", "result")
 
     def _reply(self, type: str, payload: Element | None) -> Stanza:
@@ -103,12 +106,15 @@ def is_stanza(root: Element) -> bool:
 def read(root: Element) -> tuple[Stanza, StanzaError | None]:
     """Make a stanza of an element that the caller owns, and say what is wrong with it.
 
-    The stanza is returned even then, so that an error can answer it. Raises `UnsupportedStanzaType` when it is none at all, and
-    `InvalidFrom` when nobody can be told.
+    The stanza is returned even then, so that an error can answer it. Raises `UnsupportedStanzaType` when it is none at
+    all, `BadNamespacePrefix`, and `InvalidFrom` when nobody can be told.
     """
     kind = _KINDS.get(tag_of(root))
     if kind is None:
         raise UnsupportedStanzaType(f"Stanzas are message, presence and iq of {ns.CLIENT}")
+    # RFC 6120 section 4.8.5: no prefix on elements of the content namespace; `wire` relies on it.
+    if root.prefix is not None:
+        raise BadNamespacePrefix(f"Stanzas declare {ns.CLIENT} as their default namespace, without a prefix")
     attributes = root.attrib
     to_text = attributes.pop("to", None)
     sender_text = attributes.pop("from", None)

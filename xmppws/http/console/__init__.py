@@ -1,4 +1,7 @@
-"""The console: one page that logs in and chats in the browser. Static files, and a policy that lets it load nothing else."""
+"""The console:
+
+one page that logs in and chats in the browser. Static files, and a policy that lets it load nothing else.
+"""
 
 from __future__ import annotations
 

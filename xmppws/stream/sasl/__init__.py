@@ -1,7 +1,7 @@
 """SASL (RFC 4422) as the server sees it: each mechanism is a small machine that asks for what it needs.
 
-A mechanism is given the client's messages and returns a step: `Challenge`, `Success`, or a question to the accounts (`KeysWanted`,
-`PasswordWanted`), whose answer it is then given. Whatever goes wrong is raised as a `SaslFailure`.
+A mechanism is given the client's messages and returns a step: `Challenge`, `Success`, or a question to the accounts
+(`KeysWanted`, `PasswordWanted`), whose answer it is then given. Whatever goes wrong is raised as a `SaslFailure`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """SCRAM (RFC 5802, RFC 7677), the server's side, without channel binding.
 
-The server keeps StoredKey and ServerKey only, so an exchange costs two HMACs and a hash, and a stolen database holds no password.
+The server keeps StoredKey and ServerKey only, so an exchange costs two HMACs and a hash, and a stolen database holds no
+password.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from xmppws.stream.sasl.keys import ScramKeys
 HASHES: Final = {"SCRAM-SHA-512": "sha512", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
 """Mechanism name → hash name for hashlib, strongest first."""
 
-# RFC 5802 section 7. A reserved `m=` is left out: it must fail the exchange. Extensions after the nonce are ignored.
+# RFC 5802 section 7. Extensions after the nonce are ignored, but for `m`: "its presence in a client or a server message
+# MUST cause authentication failure" (section 5.1).
+_EXTENSIONS: Final = r"(?:,[a-ln-zA-Z]=[^,]+)*"
 _CLIENT_FIRST: Final = re.compile(
-    r"(?P<gs2>(?P<binding>n|y|p=[A-Za-z0-9.-]+),(?:a=(?P<authzid>[^,]+))?,)(?P<bare>n=(?P<username>[^,]+),r=(?P<nonce>[\x21-\x2b\x2d-\x7e]+)(?:,[a-zA-Z]=[^,]+)*)"
+    r"(?P<gs2>(?P<binding>n|y|p=[A-Za-z0-9.-]+),(?:a=(?P<authzid>[^,]+))?,)"
+    rf"(?P<bare>n=(?P<username>[^,]+),r=(?P<nonce>[\x21-\x2b\x2d-\x7e]+){_EXTENSIONS})"
 )
 _CLIENT_FINAL: Final = re.compile(
-    r"(?P<without_proof>c=(?P<binding>[^,]+),r=(?P<nonce>[^,]+)(?:,[a-zA-Z]=[^,]+)*),p=(?P<proof>[^,]+)"
+    rf"(?P<without_proof>c=(?P<binding>[^,]+),r=(?P<nonce>[^,]+){_EXTENSIONS}),p=(?P<proof>[^,]+)"
 )
 _MAX_MESSAGE: Final = 8192
 
@@ -91,7 +95,8 @@ class Scram:
         match = _CLIENT_FINAL.fullmatch(text)
         if match is None:
             raise SaslMalformedRequest("The last SCRAM message does not parse")
-        # RFC 5802 section 5.1, `c`: the GS2 header as the client sent it; a different one means somebody rewrote the exchange.
+        # RFC 5802 section 5.1, `c`: the GS2 header as the client sent it; a different one means somebody rewrote the
+        # exchange.
         if _base64(match["binding"]) != self._gs2.encode() or match["nonce"] != self._nonce:
             raise SaslNotAuthorized("The nonce or the channel binding differs from the first message")
         assert self._keys is not None

@@ -1,0 +1,204 @@
+from base64 import b64decode, b64encode
+
+import pytest
+
+from scram_client import ScramClient
+from xmppws.errors import SaslMalformedRequest, SaslNotAuthorized
+from xmppws.stream.sasl import Challenge, KeysWanted, PasswordWanted, Success
+from xmppws.stream.sasl.keys import ScramKeys, derive
+from xmppws.stream.sasl.plain import Plain
+from xmppws.stream.sasl.scram import HASHES, Scram, State
+
+SALT = b"\x00salt"
+
+
+def keys_of(password: str, hash_name: str = "sha1") -> ScramKeys:
+    return derive(password, SALT, 4, hash_name)
+
+
+def challenge(scram: Scram, client: ScramClient, password: str = "pencil") -> bytes:
+    """Bring the exchange to the point where the client has been challenged."""
+    step = scram.respond(client.first)
+    assert isinstance(step, KeysWanted)
+    challenged = scram.keys(keys_of(password, step.hash_name))
+    assert isinstance(challenged, Challenge)
+    return challenged.data
+
+
+# RFC 5802 section 5 and RFC 7677 section 3.
+EXAMPLES = [
+    (
+        "SCRAM-SHA-1",
+        "QSXCR+Q6sek8bf92",
+        "3rfcNHYJY1ZVvWVs7j",
+        b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
+        b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
+        b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+        b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+    ),
+    (
+        "SCRAM-SHA-256",
+        "W22ZaJ0SNY7soEsUEjb6gQ==",
+        "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+        b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+        b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+    ),
+]
+
+
+@pytest.mark.parametrize(("mechanism", "salt", "nonce", "first", "server_first", "final", "server_final"), EXAMPLES)
+def test_examples_of_the_rfcs(
+    mechanism: str, salt: str, nonce: str, first: bytes, server_first: bytes, final: bytes, server_final: bytes
+) -> None:
+    scram = Scram(mechanism, nonce)
+    hash_name = HASHES[mechanism]
+    assert scram.respond(first) == KeysWanted("user", hash_name)
+    assert scram.keys(derive("pencil", b64decode(salt), 4096, hash_name)) == Challenge(server_first)
+    assert scram.respond(final) == Success("user", "", server_final)
+
+
+@pytest.mark.parametrize("mechanism", HASHES)
+@pytest.mark.parametrize("gs2", ["n,,", "y,,", "n,a=other=40x,", "y,a=o=2Cth=3Der,"])
+def test_scram(mechanism: str, gs2: str) -> None:
+    if "=40" in gs2:
+        with pytest.raises(SaslMalformedRequest, match="=2C or =3D"):
+            Scram(mechanism, "server").respond(ScramClient("sha1", "us,er=", "pencil", gs2=gs2).first)
+        return
+    scram = Scram(mechanism, "server")
+    client = ScramClient(HASHES[mechanism], "us,er=", "pencil", gs2=gs2)
+    step = scram.respond(client.final(challenge(scram, client)))
+    assert isinstance(step, Success)
+    assert (step.username, step.authzid) == ("us,er=", "o,th=er" if "a=" in gs2 else "")
+    assert client.accepts(step.data)
+    assert scram.state is State.DONE
+
+
+def test_scram_with_extensions() -> None:
+    scram = Scram("SCRAM-SHA-1", "server")
+    client = ScramClient("sha1", "user", "pencil")
+    client.bare += ",x=1,Y=a b"
+    client.extensions = ",z=2"
+    assert isinstance(scram.respond(client.final(challenge(scram, client))), Success)
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        (b"", "does not parse"),
+        (b"n,,n=,r=x", "does not parse"),
+        (b"n,,n=user,r=", "does not parse"),
+        (b"n,,n=user,r=a\x7f", "does not parse"),
+        (b"n,,n=user,r=a b", "does not parse"),
+        (b"x,,n=user,r=a", "does not parse"),
+        (b"n,b=x,n=user,r=a", "does not parse"),
+        (b"n,a=,n=user,r=a", "does not parse"),
+        (b"n=user,r=a", "does not parse"),
+        (b"n,,m=ext,n=user,r=a", "does not parse"),
+        (b"n,,n=user,r=a,m=ext", "does not parse"),
+        (b"n,,n=user,r=a,", "does not parse"),
+        (b"n,,n=us=er,r=a", "=2C or =3D"),
+        (b"n,,n=us=2cer,r=a", "=2C or =3D"),
+        (b"n,,n=us=2=2CC,r=a", "=2C or =3D"),
+        (b"n,,n=\xff,r=a", "not UTF-8"),
+        (b"n,,n=us\0er,r=a", "NUL"),
+        (b"n,,n=" + b"u" * 8192 + b",r=a", "too long"),
+    ],
+)
+def test_malformed_client_first(first: bytes, words: str) -> None:
+    scram = Scram("SCRAM-SHA-1", "server")
+    with pytest.raises(SaslMalformedRequest, match=words):
+        scram.respond(first)
+    with pytest.raises(SaslMalformedRequest, match="over"):
+        scram.keys(keys_of("pencil"))
+
+
+def test_channel_binding_was_not_offered() -> None:
+    with pytest.raises(SaslNotAuthorized, match="not offered"):
+        Scram("SCRAM-SHA-1", "server").respond(b"p=tls-exporter,,n=user,r=a")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda final: b"", "does not parse"),
+        (lambda final: final.split(b",p=")[0], "does not parse"),
+        (lambda final: final.replace(b",p=", b",m=ext,p="), "does not parse"),
+        (lambda final: final + b",x=1", "does not parse"),
+        (lambda final: final.replace(b"c=biws", b"c=b!ws"), "not base64"),
+        (lambda final: final.replace(b"c=biws", "c=bïws".encode()), "not base64"),
+        (lambda final: final.split(b",p=")[0] + b",p=!!!!", "not base64"),
+        (lambda final: final.split(b",p=")[0] + b",p=" + b64encode(bytes(19)), "wrong length"),
+        (lambda final: final + b"\xff", "not UTF-8"),
+    ],
+)
+def test_malformed_client_final(change, words: str) -> None:  # type: ignore[no-untyped-def]
+    scram = Scram("SCRAM-SHA-1", "server")
+    client = ScramClient("sha1", "user", "pencil")
+    final = client.final(challenge(scram, client))
+    with pytest.raises(SaslMalformedRequest, match=words):
+        scram.respond(change(final))
+    # One attempt is one attempt: the right proof comes too late.
+    with pytest.raises(SaslMalformedRequest, match="over"):
+        scram.respond(final)
+
+
+def refused(client: ScramClient, nonce: str | None = None) -> str:
+    scram = Scram("SCRAM-SHA-1", "server")
+    final = client.final(challenge(scram, client), nonce=nonce)
+    with pytest.raises(SaslNotAuthorized) as caught:
+        scram.respond(final)
+    return caught.value.text
+
+
+def test_wrong_password() -> None:
+    assert refused(ScramClient("sha1", "user", "pen")) == ""
+
+
+@pytest.mark.parametrize("nonce", ["client", "server", "clientserver1", "Clientserver"])
+def test_other_nonce(nonce: str) -> None:
+    assert "nonce" in refused(ScramClient("sha1", "user", "pencil"), nonce)
+
+
+@pytest.mark.parametrize("binding", [b"y,,", b"n,a=x,", b"n,", b"n,,\0"])
+def test_other_binding(binding: bytes) -> None:
+    client = ScramClient("sha1", "user", "pencil")
+    client.binding = b64encode(binding).decode()
+    assert "channel binding" in refused(client)
+
+
+def test_scram_answers_in_the_wrong_order() -> None:
+    scram = Scram("SCRAM-SHA-1", "server")
+    with pytest.raises(SaslMalformedRequest, match="over"):
+        scram.keys(keys_of("pencil"))
+    client = ScramClient("sha1", "user", "pencil")
+    assert isinstance(scram.respond(client.first), KeysWanted)
+    with pytest.raises(SaslMalformedRequest, match="over"):
+        scram.respond(client.first)
+    with pytest.raises(SaslMalformedRequest, match="no password"):
+        scram.password_checked(True)
+
+
+def test_plain() -> None:
+    plain = Plain()
+    assert plain.respond("me@a\0üser\0p w,=".encode()) == PasswordWanted("üser", "p w,=")
+    assert plain.password_checked(True) == Success("üser", "me@a")
+
+
+def test_plain_with_wrong_password() -> None:
+    plain = Plain()
+    plain.respond(b"\0user\0password")
+    with pytest.raises(SaslNotAuthorized):
+        plain.password_checked(False)
+
+
+@pytest.mark.parametrize("data", [b"", b"user", b"\0user", b"\0\0password", b"\0user\0", b"\0u\0p\0", b"\0\xff\0p"])
+def test_malformed_plain(data: bytes) -> None:
+    with pytest.raises(SaslMalformedRequest, match="PLAIN takes"):
+        Plain().respond(data)
+
+
+def test_plain_has_no_keys() -> None:
+    with pytest.raises(SaslMalformedRequest, match="no keys"):
+        Plain().keys(keys_of("pencil"))

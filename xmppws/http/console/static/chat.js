@@ -1,0 +1,75 @@
+// The conversations, one list each, of which one is seen. Text is only ever set as text: markup in a message stays text.
+
+const MOST_ENTRIES = 500;
+
+export class Chats {
+  #log;
+  #chats = new Map();
+
+  constructor(log) {
+    this.#log = log;
+  }
+
+  /** Show the conversation with this JID. */
+  open(jid) {
+    this.#chat(jid);
+    for (const [other, list] of this.#chats) list.hidden = other !== jid;
+    this.#scroll();
+  }
+
+  /** Add a message; `id` is that of one's own, by which `failed` finds it. */
+  add(jid, body, { mine = false, id = "" } = {}) {
+    const list = this.#chat(jid);
+    const entry = document.createElement("li");
+    entry.className = mine ? "mine" : "theirs";
+    entry.dataset.id = id;
+    entry.append(span("unseen", mine ? "You: " : `${jid}: `), span("body", body), timestamp());
+    list.append(entry);
+    if (list.children.length > MOST_ENTRIES) list.firstChild.remove();
+    if (!list.hidden) this.#scroll();
+  }
+
+  /** Say below one's own message why it was not delivered. */
+  failed(jid, id, why) {
+    const entry = [...this.#chat(jid).children].findLast((candidate) => id && candidate.dataset.id === id);
+    if (!entry) return;
+    entry.classList.add("failed");
+    entry.append(span("why", `Not delivered. ${why}`));
+    this.#scroll();
+  }
+
+  clear() {
+    for (const list of this.#chats.values()) list.remove();
+    this.#chats.clear();
+  }
+
+  #chat(jid) {
+    let list = this.#chats.get(jid);
+    if (!list) {
+      list = document.createElement("ol");
+      list.hidden = true;
+      this.#log.append(list);
+      this.#chats.set(jid, list);
+    }
+    return list;
+  }
+
+  #scroll() {
+    this.#log.scrollTop = this.#log.scrollHeight;
+  }
+}
+
+function span(className, text) {
+  const made = document.createElement("span");
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function timestamp() {
+  const now = new Date();
+  const made = document.createElement("time");
+  made.dateTime = now.toISOString();
+  made.textContent = now.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return made;
+}

@@ -1,0 +1,179 @@
+// The console: connects what happens on the stream with what is on the page.
+// Read next: connection.js (stays logged in), session.js (one login), stream.js (RFC 7395), sasl.js and scram.js.
+
+import { Chats } from "./chat.js";
+import { Connection } from "./connection.js";
+import { Contacts } from "./contacts.js";
+import { Frames } from "./frames.js";
+import { bare, complete, split } from "./jid.js";
+import { CAN_SCRAM } from "./sasl.js";
+import { inWords } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+
+class Console {
+  #url = endpoint();
+  #connection = null;
+  #open = "";
+  #contacts = new Contacts(byId("contacts"), (jid) => this.#openChat(jid));
+  #chats = new Chats(byId("log"));
+  #frames = new Frames(byId("frame-list"), byId("frame-count"));
+
+  start() {
+    byId("endpoint").textContent = this.#url;
+    byId("clear-text").hidden = CAN_SCRAM;
+    byId("jid").placeholder = `alice@${defaultDomain()}`;
+    byId("new-jid").placeholder = `bob@${defaultDomain()}`;
+    onSubmit("login", () => this.#login());
+    onSubmit("new-chat", () => this.#newChat());
+    onSubmit("compose", () => this.#send());
+    byId("body").addEventListener("keydown", sendOnEnter);
+    byId("logout").addEventListener("click", () => this.#connection.leave());
+    byId("reconnect").addEventListener("click", () => this.#connection.retry());
+    byId("clear-frames").addEventListener("click", () => this.#frames.clear());
+    byId("jid").focus();
+  }
+
+  #login() {
+    const jid = complete(byId("jid").value, defaultDomain());
+    const { local: username, domain } = split(jid);
+    if (!username || !domain) return showProblem(`“${jid}” is no address; it looks like alice@${defaultDomain()}.`);
+    showProblem("");
+    byId("login").inert = true;
+    const account = { username, domain, password: byId("password").value };
+    this.#connection = new Connection(this.#url, account, this.#listener());
+    this.#connection.run();
+  }
+
+  #listener() {
+    return {
+      connecting: () => this.#status("connecting", "Connecting…"),
+      bound: (jid) => this.#bound(jid),
+      waiting: (error, milliseconds) => this.#waiting(error, milliseconds),
+      ended: (error) => this.#ended(error),
+      contact: ({ jid, name, removed }) => this.#contact(jid, name, removed),
+      presence: (presence) => this.#contacts.presence(presence),
+      message: ({ jid, body }) => this.#arrived(bare(jid), body),
+      failed: ({ jid, id, error }) => this.#chats.failed(bare(jid), id, inWords(error)),
+      frame: (direction, text) => this.#frames.add(direction, text),
+    };
+  }
+
+  #bound(jid) {
+    this.#status("online", "Online.");
+    byId("password").value = "";
+    byId("me").textContent = jid;
+    if (!byId("app").hidden) return;
+    showApp(true);
+    byId("new-jid").focus();
+  }
+
+  #waiting(error, milliseconds) {
+    this.#contacts.forgetPresence();
+    this.#status("waiting", `${inWords(error)} Reconnecting in ${Math.ceil(milliseconds / 1000)} s…`);
+  }
+
+  #ended(error) {
+    this.#connection = null;
+    this.#open = "";
+    this.#contacts.clear();
+    this.#chats.clear();
+    showApp(false);
+    closeChat();
+    this.#status("offline", error ? "Not logged in." : "Logged out.");
+    showProblem(error ? inWords(error) : "");
+    byId(error ? "password" : "jid").focus();
+  }
+
+  #status(state, text) {
+    byId("bar").dataset.state = state;
+    byId("status").textContent = text;
+    byId("reconnect").hidden = state !== "waiting";
+    // What is being written stays; it can be sent when the stream is back.
+    byId("compose").querySelector("button").disabled = state !== "online";
+  }
+
+  #contact(jid, name, removed) {
+    if (removed) this.#contacts.remove(jid);
+    else this.#contacts.set(jid, name);
+    byId("no-contacts").hidden = this.#contacts.size > 0;
+  }
+
+  #newChat() {
+    const jid = bare(complete(byId("new-jid").value, defaultDomain()));
+    byId("new-jid").value = "";
+    this.#contact(jid, "", false);
+    this.#openChat(jid);
+  }
+
+  #openChat(jid) {
+    this.#open = jid;
+    this.#contacts.select(jid);
+    this.#chats.open(jid);
+    byId("chat-title").textContent = jid;
+    byId("no-chat").hidden = true;
+    byId("compose").hidden = false;
+    byId("body").focus();
+  }
+
+  #arrived(jid, body) {
+    this.#contact(jid, "", false);
+    this.#contacts.arrived(jid);
+    this.#chats.add(jid, body);
+  }
+
+  #send() {
+    const body = byId("body").value.trim();
+    if (!body || byId("bar").dataset.state !== "online") return;
+    this.#chats.add(this.#open, body, { mine: true, id: this.#connection.sendMessage(this.#open, body) });
+    byId("body").value = "";
+  }
+}
+
+/** The WebSocket URL: the path that the server wrote into the page, on the host that the page came from. */
+function endpoint() {
+  const url = new URL(document.querySelector("meta[name=xmpp-websocket]").content, location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
+
+/** The domain of an address that is typed without one. */
+function defaultDomain() {
+  const isAddress = /^[\d.]+$|^\[/.test(location.hostname);
+  return isAddress ? "localhost" : location.hostname;
+}
+
+function onSubmit(id, handler) {
+  byId(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    handler();
+  });
+}
+
+function sendOnEnter(event) {
+  // While an input method composes a character, Enter belongs to it.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  byId("compose").requestSubmit();
+}
+
+function showApp(shown) {
+  byId("login").inert = false;
+  for (const id of ["app", "logout", "me"]) byId(id).hidden = !shown;
+  byId("login").hidden = shown;
+}
+
+function closeChat() {
+  byId("chat-title").textContent = "No chat is open";
+  byId("no-chat").hidden = false;
+  byId("no-contacts").hidden = false;
+  byId("compose").hidden = true;
+  byId("body").value = "";
+}
+
+function showProblem(text) {
+  byId("login-problem").textContent = text;
+  byId("login-problem").hidden = !text;
+}
+
+new Console().start();

@@ -1,0 +1,168 @@
+// One login, from the socket to its end: open, authenticate, restart, bind (RFC 6120), then roster, presence and messages
+// (RFC 6121).
+
+import { bare } from "./jid.js";
+import { authenticate } from "./sasl.js";
+import { Stream } from "./stream.js";
+import { NS, child, childText, element, is } from "./xml.js";
+
+/**
+ * What happens is told to `listener`, an object with the methods bound(jid), contact({jid, name, removed}),
+ * presence({jid, available, show, status}), message({jid, body}), failed({jid, id, error}) and frame(direction, text).
+ */
+export class Session {
+  #stream;
+  #account;
+  #listener;
+  #requests = new Map();
+  #lastId = 0;
+  #jid = "";
+
+  /** `account` is {username, domain, password, resource}; with resource "" the server chooses one. */
+  constructor(url, account, listener) {
+    this.#account = account;
+    this.#listener = listener;
+    this.#stream = new Stream(url, (direction, text) => listener.frame(direction, text));
+  }
+
+  /** Log in and take what arrives. Rejects at the end, with why: `StreamEnded`, `LoginFailed`, `StanzaFailed`. */
+  async run() {
+    const { username, domain, password, resource } = this.#account;
+    try {
+      await this.#stream.connected();
+      await authenticate(this.#stream, await this.#stream.open(domain), username, password);
+      // RFC 6120 section 6.4.6: after success the stream starts again, and the features are new ones.
+      await this.#stream.open(domain);
+      this.#jid = await this.#bind(resource);
+      this.#listener.bound(this.#jid);
+      this.#appear();
+      for (;;) this.#stanza(await this.#stream.receive());
+    } finally {
+      this.#stream.close();
+    }
+  }
+
+  /** Log out. `run` rejects once the server has closed too. */
+  close() {
+    this.#send("presence", { type: "unavailable" });
+    this.#stream.close();
+  }
+
+  /** Send a chat message and return its id, which an error will name. */
+  sendMessage(to, body) {
+    const id = this.#newId();
+    this.#send("message", { to, id, type: "chat" }, element(NS.client, "body", {}, body));
+    return id;
+  }
+
+  async #bind(resource) {
+    const wanted = resource ? [element(NS.bind, "resource", {}, resource)] : [];
+    this.#send("iq", { type: "set", id: this.#newId() }, element(NS.bind, "bind", {}, ...wanted));
+    const result = await this.#stream.receive();
+    if (result.getAttribute("type") !== "result") throw new StanzaFailed(result);
+    return childText(child(result, NS.bind, "bind"), NS.bind, "jid");
+  }
+
+  #appear() {
+    // RFC 6121 section 2.2: the roster first, so that it is known whose presence arrives.
+    this.#request("get", element(NS.roster, "query"), (answer) => {
+      if (answer.getAttribute("type") === "result") this.#rosterItems(answer);
+      this.#send("presence", {});
+    });
+  }
+
+  #request(type, payload, answered) {
+    const id = this.#newId();
+    this.#requests.set(id, answered);
+    this.#send("iq", { type, id }, payload);
+  }
+
+  #stanza(root) {
+    if (is(root, NS.client, "iq")) this.#iq(root);
+    else if (is(root, NS.client, "presence")) this.#presence(root);
+    else if (is(root, NS.client, "message")) this.#message(root);
+  }
+
+  #iq(iq) {
+    const type = iq.getAttribute("type");
+    if (type === "get" || type === "set") this.#answer(iq);
+    // RFC 6120 section 8.1.2.1: no "from" means the own account. Nobody else may answer for it.
+    else if (!this.#isOwn(iq)) return;
+    else {
+      const answered = this.#requests.get(iq.id);
+      this.#requests.delete(iq.id);
+      answered?.(iq);
+    }
+  }
+
+  // RFC 6120 section 8.2.3: every request is answered.
+  #answer(iq) {
+    const reply = { to: iq.getAttribute("from"), id: iq.id };
+    const isRoster = child(iq, NS.roster, "query") && iq.getAttribute("type") === "set";
+    if (isRoster && this.#isOwn(iq)) {
+      this.#rosterItems(iq);
+      this.#send("iq", { ...reply, type: "result" });
+    } else if (child(iq, NS.ping, "ping")) {
+      this.#send("iq", { ...reply, type: "result" });
+    } else {
+      const condition = element(NS.stanzaErrors, "service-unavailable");
+      this.#send("iq", { ...reply, type: "error" }, element(NS.client, "error", { type: "cancel" }, condition));
+    }
+  }
+
+  #rosterItems(iq) {
+    for (const item of child(iq, NS.roster, "query")?.children ?? []) {
+      const jid = item.getAttribute("jid");
+      const removed = item.getAttribute("subscription") === "remove";
+      if (jid) this.#listener.contact({ jid, name: item.getAttribute("name") ?? "", removed });
+    }
+  }
+
+  #presence(root) {
+    const type = root.getAttribute("type") ?? "";
+    const jid = root.getAttribute("from") ?? "";
+    // Other types are errors, and requests that this page does not answer yet.
+    if (type !== "" && type !== "unavailable") return;
+    this.#listener.presence({
+      jid,
+      available: type === "",
+      show: childText(root, NS.client, "show"),
+      status: childText(root, NS.client, "status"),
+    });
+  }
+
+  #message(root) {
+    const type = root.getAttribute("type");
+    const jid = root.getAttribute("from") ?? this.#account.domain;
+    const body = childText(root, NS.client, "body");
+    if (type === "error") this.#listener.failed({ jid, id: root.id, error: new StanzaFailed(root) });
+    else if (body && type !== "groupchat") this.#listener.message({ jid, body });
+  }
+
+  // A push or an answer in the account's name that comes from somebody else is forged (RFC 6121 section 2.1.6).
+  #isOwn(stanza) {
+    const from = stanza.getAttribute("from");
+    return !from || from === this.#account.domain || bare(from) === bare(this.#jid);
+  }
+
+  #send(name, attributes, ...children) {
+    this.#stream.send(element(NS.client, name, attributes, ...children));
+  }
+
+  #newId() {
+    this.#lastId += 1;
+    return `console-${this.#lastId}`;
+  }
+}
+
+/** A stanza was answered with an error (RFC 6120 section 8.3). */
+export class StanzaFailed extends Error {
+  constructor(stanza) {
+    const error = child(stanza, NS.client, "error") ?? stanza;
+    const condition = child(error, NS.stanzaErrors)?.localName ?? "undefined-condition";
+    const text = childText(error, NS.stanzaErrors, "text");
+    super(text || condition);
+    this.condition = condition;
+    this.text = text;
+  }
+}

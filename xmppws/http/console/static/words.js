@@ -1,0 +1,56 @@
+// Errors in words.
+
+import { LoginFailed } from "./sasl.js";
+import { StanzaFailed } from "./session.js";
+import { StreamEnded, Unreachable } from "./stream.js";
+
+// RFC 6120 section 6.5.
+const LOGIN = {
+  "account-disabled": "The account is disabled.",
+  "credentials-expired": "The password has expired.",
+  "encryption-required": "The server wants an encrypted connection for this.",
+  "invalid-mechanism": "There is no way to log in that both sides know.",
+  "not-authorized": "Wrong username or password.",
+  "temporary-auth-failure": "The server cannot check passwords at the moment. Try again later.",
+};
+
+// RFC 6120 section 8.3.3.
+const STANZA = {
+  forbidden: "You may not do that.",
+  "item-not-found": "There is no such address.",
+  "jid-malformed": "This is not an address.",
+  "not-allowed": "Nobody may do that.",
+  "remote-server-not-found": "There is no such server.",
+  "service-unavailable": "There is no such account, or it is not online.",
+};
+
+// RFC 6455 section 7.4.1.
+const CODES = {
+  1000: "The server closed the connection.",
+  1001: "The server is stopping.",
+  1002: "The server found a mistake in the WebSocket protocol.",
+  1006: "The connection was lost without a word.",
+  1008: "The server's rules do not allow this.",
+  1009: "A message was too large for the server.",
+  1011: "The server made a mistake.",
+};
+
+/** Say what went wrong, in one or two sentences. */
+export function inWords(error) {
+  if (error instanceof LoginFailed) return told(LOGIN[error.condition] ?? "The login failed.", error);
+  if (error instanceof StanzaFailed) return told(STANZA[error.condition] ?? "The server refused.", error);
+  if (error instanceof Unreachable) return "The server cannot be reached, or it refused the WebSocket: its log says which.";
+  if (error instanceof StreamEnded) return endInWords(error);
+  return `Something unexpected happened: ${error.message}.`;
+}
+
+function endInWords({ code, reason, condition, text }) {
+  const meaning = CODES[code] ?? "The connection was closed.";
+  // The stream error says more than the close frame, which may repeat it.
+  const said = condition ? `${text || "no reason given"} (${condition})` : reason;
+  return said ? `${meaning} It says: ${said}. Close code ${code}.` : `${meaning} Close code ${code}.`;
+}
+
+function told(sentence, { condition, text }) {
+  return text && text !== condition ? `${sentence} The server says: ${text} (${condition}).` : `${sentence} (${condition})`;
+}
