@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from threading import Event, Thread
 
@@ -19,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 CONTRIB = Path(__file__).parent.parent / "contrib"
 NAMES = ("chat.example.com", "example.com")
+Edit = Callable[[str], str]
 SECONDS_TO_START = 30
 SECONDS_TO_STOP = 10
 
@@ -56,16 +58,51 @@ class _Loopback(AbstractResolver):
         pass
 
 
+def documented(config: str, listen: str) -> str:
+    """Return the xmppws.toml that stands in the head of a file of contrib/, but for where it listens."""
+    _, _, head = (CONTRIB / config).read_text(encoding="utf-8").partition("# xmppws.toml:\n")
+    lines = takewhile(lambda line: line.startswith("#     "), head.splitlines())
+    text = "\n".join(line.removeprefix("#     ") for line in lines) + "\n"
+    default = "unix:/run/xmppws/http.sock" if listen.startswith("unix:") else "127.0.0.1:5280"
+    return replaced(f'listen = ["{default}"]', f'listen = ["{listen}"]')(text)
+
+
+def replaced(old: str, new: str) -> Edit:
+    """Return an edit that replaces a text, which has to be there."""
+    return lambda text: _replaced(text, old, new)
+
+
+def without(line: str) -> Edit:
+    """Return an edit that takes out every line that holds a text."""
+
+    def edit(text: str) -> str:
+        assert line in text, f"the configuration no longer has {line!r}"
+        return "\n".join(kept for kept in text.splitlines() if line not in kept)
+
+    return edit
+
+
+def with_plain_listener(config: str, port: int) -> Edit:
+    """Return an edit that lets the first site of a file be reached without TLS too, on a port of 127.0.0.1."""
+    if config.startswith("nginx/"):
+        return replaced("listen 443 ssl;", f"listen 443 ssl; listen 127.0.0.1:{port};")
+
+    def edit(text: str) -> str:
+        site, end, _ = text.partition("</VirtualHost>")
+        plain = _replaced(site, "<VirtualHost *:443>", f"<VirtualHost 127.0.0.1:{port}>")
+        return f"{text}\nListen 127.0.0.1:{port}\n{without('SSL')(plain)}\n{end}\n"
+
+    return edit
+
+
 @contextmanager
-def running(
-    config: str, upstream: str, directory: Path, *, edit: Callable[[str], str] = lambda text: text
-) -> Iterator[Proxy]:
+def fronting(config: str, upstream: str, directory: Path, edit: Edit = lambda text: text) -> Iterator[Proxy]:
     """Run a proxy with a file of contrib/, such as "nginx/xmppws.conf", in a directory of its own.
 
     `upstream` is "host:port" or "unix:/path". `edit` may change the text before anything is filled in.
     """
     command = _program("apache2" if config.startswith("apache/") else "nginx")
-    port = _free_port()
+    port = free_port()
     authority = trustme.CA()
     fill_in = _apache if config.startswith("apache/") else _nginx
     text = edit((CONTRIB / config).read_text(encoding="utf-8"))
@@ -84,7 +121,8 @@ def _program(name: str) -> str:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

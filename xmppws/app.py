@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import uvloop
@@ -50,7 +51,6 @@ log = logging.getLogger("xmppws")
 
 _BACKLOG: Final = 1024
 _HASHING_THREADS: Final = 2
-_WEBSOCKET: Final = "websocket"  # A module's name in Prosody's configurations; here the endpoint is always on.
 
 
 class StartError(Exception):
@@ -74,7 +74,6 @@ class Server:
         self._config = config
         self._started = 0.0
         self._executor = ThreadPoolExecutor(_HASHING_THREADS, "hashing")
-        self._listeners: list[asyncio.Server] = []
         self.storage: Storage = open_storage(config.storage.url, config.data_dir)
         self.dispatch = Dispatch()
         self.hosts = {
@@ -88,36 +87,34 @@ class Server:
         providers = (InternalProvider(stores, self._executor),)
         host = Host(domain, dispatch=self.dispatch, stores=stores, providers=providers, new_id=new_id)
         enabled = tuple(BUILT_IN) if options.modules_enabled is None else options.modules_enabled
-        load(host, [name for name in enabled if name not in (_WEBSOCKET, *options.modules_disabled)], BUILT_IN)
+        load(host, [name for name in enabled if name not in options.modules_disabled], BUILT_IN)
         return host
 
     async def start(self) -> None:
-        """Open the storage and listen. Raises `StartError`."""
-        await self_test()
-        await self.storage.open()
+        """Open the storage and listen. Raises `StartError` or `StorageError`, and leaves nothing behind then."""
         loop = asyncio.get_running_loop()
         self._started = loop.time()
-        self._deadlines = Deadlines(loop.time)
-        self._deadlines.start(loop)
-        self._admission = Admission(
-            self._deadlines, timeout=self._config.c2s.handshake_timeout, limit=self._config.c2s.max_connections
-        )
-        self.endpoint = self._endpoint()
-        self._runner = web.AppRunner(self._application(), access_log=None, logger=logger())
-        await self._runner.setup()
-        for entry in self._config.http.listen:
-            await self._listen(loop, address(entry))
+        # What was started is stopped in the opposite order, after a failed start too.
+        async with AsyncExitStack() as stack:
+            stack.callback(self._executor.shutdown)
+            await self_test()
+            await self.storage.open()
+            stack.push_async_callback(self.storage.close)
+            stack.push_async_callback(self.dispatch.drain)
+            self.endpoint = self._endpoint(loop)
+            stack.callback(self.endpoint.deadlines.stop)
+            runner = web.AppRunner(self._application(), access_log=None, logger=logger())
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            stack.push_async_callback(self.endpoint.stop, self._config.c2s.close_timeout)
+            for entry in self._config.http.listen:
+                await self._listen(loop, runner, address(entry), stack)
+            self.endpoint.deadlines.start(loop)
+            self._stack = stack.pop_all()
 
     async def stop(self) -> None:
         """Accept nothing more, end every stream with system-shutdown, and let what was begun finish."""
-        for listener in self._listeners:
-            listener.close()
-        await self.endpoint.stop(self._config.c2s.close_timeout)
-        await self._runner.cleanup()
-        self._deadlines.stop()
-        await self.dispatch.drain()
-        await self.storage.close()
-        self._executor.shutdown()
+        await self._stack.aclose()
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -127,15 +124,16 @@ class Server:
         """How many resources are bound, on all hosts."""
         return sum(len(host.sessions) for host in self.hosts.values())
 
-    def _endpoint(self) -> Endpoint:
+    def _endpoint(self, loop: asyncio.AbstractEventLoop) -> Endpoint:
         config = self._config
         c2s = config.c2s
+        deadlines = Deadlines(loop.time)
         names = {domain: options.http_host or (domain,) for domain, options in config.hosts.items()}
         return Endpoint(
             virtual_hosts=VirtualHosts(names, config.http.default_host),
             routers={domain: self._router(domain, options) for domain, options in config.hosts.items()},
-            deadlines=self._deadlines,
-            admission=self._admission,
+            deadlines=deadlines,
+            admission=Admission(deadlines, timeout=c2s.handshake_timeout, limit=c2s.max_connections),
             limits=Limits(
                 handshake_timeout=c2s.handshake_timeout,
                 auth_timeout=c2s.auth_timeout,
@@ -188,18 +186,20 @@ class Server:
     def _unready(self) -> str:
         return "stopping" if self.endpoint.stopping else ""
 
-    async def _listen(self, loop: asyncio.AbstractEventLoop, where: Address) -> None:
-        server = self._runner.server
-        assert server is not None
-        factory = acceptor(server, self._admission)
+    async def _listen(
+        self, loop: asyncio.AbstractEventLoop, runner: web.AppRunner, where: Address, stack: AsyncExitStack
+    ) -> None:
+        assert runner.server is not None
+        factory = acceptor(runner.server, self.endpoint.admission)
         try:
             if where.path:
                 listener = await loop.create_unix_server(factory, where.path, backlog=_BACKLOG)
+                stack.callback(Path(where.path).unlink, missing_ok=True)
             else:
                 listener = await loop.create_server(factory, where.host, where.port, backlog=_BACKLOG)
         except OSError as error:
             raise StartError(f"http.listen: cannot listen on {where}: {_reason(error)}") from None
-        self._listeners.append(listener)
+        stack.callback(listener.close)
         port = where.port if where.path else listener.sockets[0].getsockname()[1]
         self.addresses.append(Address(where.host, port, where.path))
 

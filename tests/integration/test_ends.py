@@ -287,7 +287,7 @@ async def test_a_flood_of_half_open_connections_leaves_others_alone() -> None:
                     with suppress(ConnectionResetError):
                         assert await reader.read() == b""
                     writer.close()
-            assert server.server._admission.connections == 1
+            assert server.server.endpoint.admission.connections == 1
 
 
 async def until(condition) -> None:  # type: ignore[no-untyped-def]

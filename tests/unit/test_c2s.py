@@ -165,7 +165,7 @@ def test_scram_without_initial_response() -> None:
 
 def test_username_is_prepared_for_the_accounts() -> None:
     made = negotiation()
-    assert made.received(auth("PLAIN", "\0ＡLICE\0pencil".encode())) == PasswordWanted("alice", "pencil")
+    assert made.received(auth("PLAIN", "\0\uff21LICE\0pencil".encode())) == PasswordWanted("alice", "pencil")
     made.failed(SaslTemporaryAuthFailure())
     assert made.received(auth("SCRAM-SHA-1", b"n,,n=a@b,r=x")) == KeysWanted("a@b", "sha1")
 

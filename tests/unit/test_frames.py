@@ -1,5 +1,6 @@
 import struct
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from aiohttp._websocket.helpers import websocket_mask
@@ -245,7 +246,7 @@ def outcome(chunks: list[bytes]) -> tuple[list[tuple[int, bytes]], str | None]:
 @given(_frames, st.lists(st.integers(0, 2500)))
 def test_chunks_do_not_matter(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
-    chunks = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    chunks = [data[start:end] for start, end in pairwise(edges)]
     whole = outcome([data])
     assert outcome(chunks) == whole
     assert outcome([bytes((byte,)) for byte in data]) == whole

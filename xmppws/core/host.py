@@ -44,12 +44,12 @@ class Host:
         self.sessions = Sessions()
         self._iq_handlers: dict[tuple[str, str, Target], IqHandler] = {}
 
-    def add_iq_handler(self, declaration: IqDeclaration, handler: IqHandler, owner: str) -> None:
-        """Register a handler for each of its targets. Two modules cannot answer the same request."""
+    def add_iq_handler(self, declaration: IqDeclaration, handler: IqHandler) -> None:
+        """Register a handler for each of its targets. Raises ValueError when another one answers that request."""
         for target in declaration.to:
             key = (declaration.type, declaration.tag, target)
             if key in self._iq_handlers:
-                raise ValueError(f"{self.domain}: module '{owner}' declares {declaration} a second time")
+                raise ValueError(f"iq {declaration.type} {declaration.tag} to {target.name} is answered already")
             self._iq_handlers[key] = handler
 
     def iq_handler(self, type: str, tag: str, target: Target) -> IqHandler | None:

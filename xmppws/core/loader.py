@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 from xmppws.core.host import Host
-from xmppws.core.module import HookDeclaration, Module
+from xmppws.core.module import HookDeclaration, IqDeclaration, IqHandler, Module
 
 
 class ModuleError(Exception):
@@ -22,7 +22,14 @@ def load(host: Host, names: Iterable[str], known: Mapping[str, type[Module]]) ->
             if isinstance(declaration, HookDeclaration):
                 host.hooks.add(declaration.event, declaration.phase, method, name)
             else:
-                host.add_iq_handler(declaration, method, name)
+                _add_iq_handler(host, declaration, method, name)
+
+
+def _add_iq_handler(host: Host, declaration: IqDeclaration, handler: IqHandler, owner: str) -> None:
+    try:
+        host.add_iq_handler(declaration, handler)
+    except ValueError as error:
+        raise ModuleError(f"{host.domain}: module '{owner}': {error}") from None
 
 
 def _ordered(domain: str, names: list[str], known: Mapping[str, type[Module]]) -> list[str]:

@@ -15,6 +15,7 @@ class Console {
   #url = endpoint();
   #connection = null;
   #open = "";
+  #account = "";
   #contacts = new Contacts(byId("contacts"), (jid) => this.#openChat(jid));
   #chats = new Chats(byId("log"));
   #frames = new Frames(byId("frame-list"), byId("frame-count"));
@@ -40,6 +41,9 @@ class Console {
     if (!username || !domain) return showProblem(`“${jid}” is no address; it looks like alice@${defaultDomain()}.`);
     showProblem("");
     byId("login").inert = true;
+    // After an end that nobody wanted the same account finds its chats again.
+    if (jid !== this.#account) this.#forget();
+    this.#account = jid;
     const account = { username, domain, password: byId("password").value };
     this.#connection = new Connection(this.#url, account, this.#listener());
     this.#connection.run();
@@ -75,14 +79,18 @@ class Console {
 
   #ended(error) {
     this.#connection = null;
-    this.#open = "";
-    this.#contacts.clear();
-    this.#chats.clear();
+    if (!error) this.#forget();
     showApp(false);
-    closeChat();
     this.#status("offline", error ? "Not logged in." : "Logged out.");
     showProblem(error ? inWords(error) : "");
     byId(error ? "password" : "jid").focus();
+  }
+
+  #forget() {
+    this.#open = "";
+    this.#contacts.clear();
+    this.#chats.clear();
+    closeChat();
   }
 
   #status(state, text) {

@@ -1,0 +1,98 @@
+"""Chromium without a screen, driven through tests/e2e/js/browser.mjs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node import Script, script
+
+
+class Browser:
+    """A running browser."""
+
+    def __init__(self, driver: Script) -> None:
+        self._driver = driver
+        self._turn = asyncio.Lock()
+
+    async def open(self, name: str, *, script: str = "", **options: Any) -> Page:
+        """Open the origin's page / in a context of its own.
+
+        `script` runs before the page's own; `options` are those of Playwright's newContext.
+        """
+        await self.do("open", name=name, script=script, options=options)
+        return Page(self, name)
+
+    async def do(self, action: str, **facts: Any) -> Any:
+        """Ask the driver for something and return its answer; what Playwright refuses is an AssertionError."""
+        async with self._turn:
+            await self._driver.do(action, **facts)
+            answer = await self._driver.event("done", "failed")
+        assert answer["event"] == "done", answer["why"]
+        return answer["result"]
+
+
+class Page:
+    """A page. Selectors are Playwright's; a method waits until it can be done, 15 s at most."""
+
+    def __init__(self, browser: Browser, name: str) -> None:
+        self._browser = browser
+        self._name = name
+
+    async def fill(self, selector: str, text: str) -> None:
+        await self._call(selector, "fill", text)
+
+    async def press(self, selector: str, key: str) -> None:
+        await self._call(selector, "press", key)
+
+    async def click(self, selector: str) -> None:
+        await self._call(selector, "click")
+
+    async def wait(self, selector: str) -> None:
+        """Wait until something that the selector finds can be seen."""
+        await self._call(selector, "waitFor")
+
+    async def text(self, selector: str) -> str:
+        """Return the text of the one element that the selector finds."""
+        text: str = await self._call(selector, "textContent")
+        return text
+
+    async def texts(self, selector: str) -> list[str]:
+        """Return the texts of all elements that the selector finds now."""
+        texts: list[str] = await self._call(selector, "allTextContents")
+        return texts
+
+    async def evaluate(self, expression: str) -> Any:
+        """Return the value of an expression of JavaScript."""
+        return await self._call("", "evaluate", expression)
+
+    async def screenshot(self, file: Path) -> None:
+        await self._call("", "screenshot", {"path": str(file)})
+
+    async def problems(self) -> list[str]:
+        """Return the warnings and errors of the page's console, and the requests to other origins."""
+        problems: list[str] = await self._browser.do("problems", name=self._name)
+        return problems
+
+    async def _call(self, selector: str, method: str, *args: object) -> Any:
+        return await self._browser.do("call", name=self._name, selector=selector, method=method, args=args)
+
+
+@asynccontextmanager
+async def browser(origin: str, directory: Path) -> AsyncIterator[Browser]:
+    """Run Chromium until the block ends, with its data in a directory; skip the test where it cannot run."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is missing; to run this test: apt-get install -y --no-install-recommends chromium")
+    env = {**os.environ, "TMPDIR": str(directory), "HOME": str(directory)}
+    async with script("browser.mjs", chromium, origin, env=env) as driver:
+        await driver.event("started")
+        yield Browser(driver)
+        assert await driver.end() == 0

@@ -1,0 +1,53 @@
+// Drives Chromium for tests/browser.py: a line in is one call of Playwright's, a line out its result.
+// Arguments: the program, the origin that pages may talk to.
+import { chromium } from "playwright-core";
+
+import { serve, tell } from "./lines.mjs";
+
+const [executablePath, origin] = process.argv.slice(2);
+const quiet = ["background-networking", "component-update", "quic", "sync"].map((feature) => `--disable-${feature}`);
+const browser = await chromium.launch({
+  executablePath,
+  args: ["--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet],
+});
+const pages = new Map();
+const problems = new Map();
+
+/** Open a page in a context of its own, so that pages share nothing; `options` are the context's. */
+async function open({ name, options, script }) {
+  const context = await browser.newContext(options);
+  const found = [];
+  if (script) await context.addInitScript(script);
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  // A violated Content-Security-Policy is an error on the console, too.
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && found.push(message.text()));
+  page.on("pageerror", (error) => found.push(String(error)));
+  page.on("request", (request) => request.url().startsWith(`${origin}/`) || found.push(`requested ${request.url()}`));
+  page.on("websocket", (socket) => socket.url().startsWith(origin.replace("http", "ws")) || found.push(`connected ${socket.url()}`));
+  pages.set(name, page);
+  problems.set(name, found);
+  await page.goto(`${origin}/`);
+}
+
+/** Call a method of the page, or of what a selector finds on it. */
+async function call({ name, selector, method, args }) {
+  const page = pages.get(name);
+  return selector ? page.locator(selector)[method](...args) : page[method](...args);
+}
+
+async function answer(work) {
+  try {
+    tell("done", { result: (await work) ?? null });
+  } catch (error) {
+    tell("failed", { why: error.message });
+  }
+}
+
+tell("started");
+await serve({
+  open: (request) => answer(open(request)),
+  call: (request) => answer(call(request)),
+  problems: ({ name }) => answer(problems.get(name)),
+});
+await browser.close();

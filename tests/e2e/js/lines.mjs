@@ -1,0 +1,19 @@
+// One JSON object a line: what the test wants done comes in on stdin, what happens goes out on stdout.
+import { Console } from "node:console";
+import { createInterface } from "node:readline";
+
+// What libraries log must not get between the lines.
+globalThis.console = new Console(process.stderr, process.stderr);
+
+/** Tell the test that something happened. */
+export function tell(event, facts = {}) {
+  process.stdout.write(`${JSON.stringify({ event, ...facts })}\n`);
+}
+
+/** Do what the test asks, one thing after the other: `actions` maps "do" to a function. Ends with stdin. */
+export async function serve(actions) {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const request = JSON.parse(line);
+    await actions[request.do](request);
+  }
+}

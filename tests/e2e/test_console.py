@@ -1,0 +1,198 @@
+"""The console page, in Chromium."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from browser import Browser, Page, browser
+from clients import logged_in
+from servers import PASSWORDS, Running, config, running
+from xmppws.core.roster import RosterItem, Subscription
+
+pytestmark = pytest.mark.e2e
+
+MARKUP = "<b>&amp; <img src=x onerror=alert(1)> 👋"
+NO_WEBCRYPTO = "Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined })"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Running]:
+    async with running(config(http={"console": True})) as started:
+        roster = started.server.hosts["localhost"].stores.map("roster", RosterItem)
+        for one, other in (("alice", "bob"), ("bob", "alice")):
+            await roster.set(one, f"{other}@localhost", RosterItem(other.title(), (), Subscription.BOTH))
+        yield started
+
+
+@pytest.fixture
+async def chromium(server: Running, tmp_path: Path) -> AsyncIterator[Browser]:
+    async with browser(server.http, tmp_path) as started:
+        yield started
+
+
+async def log_in(page: Page, username: str, password: str | None = None) -> None:
+    await page.fill("#jid", f"{username}@localhost")
+    await page.fill("#password", password or PASSWORDS[username])
+    await page.click("#login button")
+
+
+async def write(page: Page, contact: str, *lines: str) -> None:
+    await page.click(f"#contacts button:has-text('{contact}')")
+    for line in lines:
+        await page.fill("#body", line)
+        await page.press("#body", "Enter")
+
+
+def cut(server: Running, username: str) -> None:
+    """Reset the TCP connection of a user."""
+    (connection,) = (one for one in server.server.endpoint.connections if one.name.startswith(f"{username}@"))
+    connection.abort()
+
+
+async def test_two_people_chat(chromium: Browser, server: Running) -> None:
+    alice, bob = await chromium.open("alice"), await chromium.open("bob")
+    assert await alice.text("#endpoint") == server.url
+    await log_in(alice, "alice")
+    await alice.wait("#contacts button[data-presence=offline]:has-text('Bob')")
+    await log_in(bob, "bob")
+    await alice.wait("#contacts button[data-presence=online]:has-text('Bob')")
+
+    await write(alice, "Bob", MARKUP, "second")
+    await bob.wait("#contacts button:has-text('2')")
+    await write(bob, "Alice", "And back")
+    await alice.wait("#log li.theirs")
+    for page in (alice, bob):
+        assert await page.texts("#log .body") == [MARKUP, "second", "And back"]
+
+    await bob.click("#logout")
+    await bob.wait("#status:has-text('Logged out.')")
+    await alice.wait("#contacts button[data-presence=offline]:has-text('Bob')")
+    assert await alice.problems() == await bob.problems() == []
+
+
+async def test_an_undelivered_message_says_so(chromium: Browser) -> None:
+    page = await chromium.open("alice")
+    await log_in(page, "alice")
+    await page.fill("#new-jid", "nobody")
+    await page.press("#new-jid", "Enter")
+    assert await page.text("#chat-title") == "nobody@localhost"
+    await page.fill("#body", "Hello?")
+    await page.click("#compose button")
+    assert "Not delivered. There is no such account" in await page.text("#log li.failed .why")
+
+
+async def test_a_wrong_password_and_a_wrong_domain_are_told_in_words(chromium: Browser, server: Running) -> None:
+    page = await chromium.open("alice")
+    await log_in(page, "alice", "wrong")
+    assert await page.text("#login-problem:visible") == "Wrong username or password. (not-authorized)"
+    await page.fill("#jid", "alice@elsewhere.example")
+    await page.click("#login button")
+    await page.wait("#login-problem:has-text('host-unknown: ')")
+    await log_in(page, "alice")
+    await page.wait("#me:has-text('alice@localhost/')")
+    assert not server.server.endpoint.is_crowded("127.0.0.1")
+    assert await page.problems() == []
+
+
+async def test_frames_are_shown_without_secrets(chromium: Browser) -> None:
+    page = await chromium.open("alice")
+    await log_in(page, "alice")
+    await page.wait("#me:has-text('alice@localhost/')")
+    await page.click("#frames summary")
+    frames = await page.texts("#frame-list code")
+    assert frames[0] == '<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" to="localhost" version="1.0"/>'
+    assert any("<jid>alice@localhost/" in frame for frame in frames)
+    sasl = [re.sub(r' xmlns="[^"]*"', "", frame) for frame in frames if "xmpp-sasl" in frame and "features" not in frame]
+    assert sasl == [
+        '<auth mechanism="SCRAM-SHA-512">(hidden)</auth>',
+        "<challenge>(hidden)</challenge>",
+        "<response>(hidden)</response>",
+        "<success>(hidden)</success>",
+    ]
+
+
+async def test_the_page_comes_back_after_its_socket_is_cut(chromium: Browser, server: Running) -> None:
+    alice, bob = await chromium.open("alice"), await chromium.open("bob")
+    await log_in(alice, "alice")
+    await log_in(bob, "bob")
+    await write(alice, "Bob", "before")
+    me = await alice.text("#me:has-text('/')")
+    cut(server, "alice")
+    await alice.wait("#status:has-text('Close code 1006. Reconnecting in')")
+    await alice.click("#reconnect")
+    await alice.wait("#bar[data-state=online]")
+    assert await alice.text("#me") == me
+    await write(bob, "Alice", "Welcome back")
+    await alice.wait("#log li.theirs")
+    assert await alice.texts("#log .body") == ["before", "Welcome back"]
+
+    # By itself, too.
+    cut(server, "alice")
+    await alice.wait("#bar[data-state=waiting]")
+    await alice.wait("#bar[data-state=online]")
+
+
+async def test_a_session_that_was_replaced_does_not_fight_back(chromium: Browser, server: Running) -> None:
+    page = await chromium.open("alice")
+    await log_in(page, "alice")
+    resource = (await page.text("#me:has-text('/')")).partition("/")[2]
+    async with logged_in(server.url, "alice", PASSWORDS["alice"], resource=resource):
+        await page.wait("#login-problem:has-text('(conflict)')")
+        assert server.server.sessions() == 1
+
+
+async def test_without_webcrypto_the_page_says_so_and_uses_plain(chromium: Browser) -> None:
+    page = await chromium.open("alice", script=NO_WEBCRYPTO)
+    assert "password is sent as it is" in await page.text("#clear-text:visible")
+    await log_in(page, "alice")
+    await page.wait("#me:has-text('alice@localhost/')")
+    assert any('mechanism="PLAIN">(hidden)' in frame for frame in await page.texts("#frame-list code"))
+
+
+async def test_scram_computes_what_rfc_7677_shows(chromium: Browser) -> None:
+    page = await chromium.open("alice")
+    proof = await page.evaluate(
+        """import("/console/scram.js").then(async ({ Scram }) => {
+            const scram = new Scram("SCRAM-SHA-256", "user", "pencil", "rOprNGfwEbeRWgbNEkqO");
+            const challenge = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+            const final = await scram.final(challenge);
+            scram.verify("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+            return [scram.first(), final];
+        })"""
+    )
+    assert proof == [
+        "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("light", {"colorScheme": "light", "viewport": {"width": 1100, "height": 720}}),
+        ("dark", {"colorScheme": "dark", "viewport": {"width": 1100, "height": 720}}),
+        ("phone", {"colorScheme": "light", "viewport": {"width": 360, "height": 700}, "hasTouch": True}),
+    ],
+)
+async def test_the_page_fits_the_window(
+    name: str, options: dict[str, object], chromium: Browser, server: Running, tmp_path: Path
+) -> None:
+    page = await chromium.open("alice", **options)
+    await log_in(page, "alice", "wrong")
+    await page.wait("#login-problem")
+    await page.screenshot(tmp_path / f"{name}-login.png")
+    await log_in(page, "alice")
+    async with logged_in(server.url, "bob", PASSWORDS["bob"]) as bob:
+        await page.wait("#contacts button[data-presence=online]")
+        await write(page, "Bob", "Hello", "A longer line, so that it is seen how it wraps: " + "word " * 30, MARKUP)
+        await bob.message("alice@localhost", "https://example.com/" + "a" * 120)
+        await page.wait("#log li.theirs")
+        await page.screenshot(tmp_path / f"{name}-chat.png")
+        await page.click("#frames summary")
+        await page.screenshot(tmp_path / f"{name}-frames.png")
+    sizes = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+    assert sizes == [options["viewport"]["width"], options["viewport"]["height"]]  # type: ignore[index]
