@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,13 +23,19 @@ class Browser:
         self._driver = driver
         self._turn = asyncio.Lock()
 
-    async def open(self, name: str, *, script: str = "", **options: Any) -> Page:
-        """Open the origin's page / in a context of its own.
+    async def open(
+        self, origin: str, name: str, *, script: str = "", options: Mapping[str, object] = MappingProxyType({})
+    ) -> Page:
+        """Open the page / of an origin in a context of its own; requests to other origins are problems.
 
         `script` runs before the page's own; `options` are those of Playwright's newContext.
         """
-        await self.do("open", name=name, script=script, options=options)
+        await self.do("open", origin=origin, name=name, script=script, options=dict(options))
         return Page(self, name)
+
+    async def close_pages(self) -> None:
+        """Close all pages and forget what they stored."""
+        await self.do("close")
 
     async def do(self, action: str, **facts: Any) -> Any:
         """Ask the driver for something and return its answer; what Playwright refuses is an AssertionError."""
@@ -86,13 +93,13 @@ class Page:
 
 
 @asynccontextmanager
-async def browser(origin: str, directory: Path) -> AsyncIterator[Browser]:
+async def browser(directory: Path) -> AsyncIterator[Browser]:
     """Run Chromium until the block ends, with its data in a directory; skip the test where it cannot run."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is missing; to run this test: apt-get install -y --no-install-recommends chromium")
     env = {**os.environ, "TMPDIR": str(directory), "HOME": str(directory)}
-    async with script("browser.mjs", chromium, origin, env=env) as driver:
+    async with script("browser.mjs", chromium, env=env) as driver:
         await driver.event("started")
         yield Browser(driver)
         assert await driver.end() == 0

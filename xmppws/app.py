@@ -179,7 +179,7 @@ class Server:
                 sites, websocket_path=http.websocket_path, client=peers.client, default_host=http.default_host
             ),
             *health.routes(self, self._unready),
-            *(console.routes() if http.console else ()),
+            *(console.routes(http.websocket_path) if http.console else ()),
         ]
         return application(http.websocket_path, WebSocketHandler(self.endpoint, peers, origins).handle, pages)
 

@@ -31,7 +31,7 @@ def client(
     return script(library, server.url, f"{username}@localhost", password or PASSWORDS[username])
 
 
-@pytest.mark.parametrize(("one", "other"), combinations_with_replacement(LIBRARIES, 2))
+@pytest.mark.parametrize(("one", "other"), list(combinations_with_replacement(LIBRARIES, 2)))
 async def test_messages_go_both_ways(one: str, other: str, server: Running) -> None:
     async with client(one, server, "alice") as alice, client(other, server, "bob") as bob:
         addresses = [(await user.event("online"))["jid"] for user in (alice, bob)]

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
+import pytest_asyncio
 
 from browser import Browser, Page, browser
 from clients import logged_in
 from servers import PASSWORDS, Running, config, running
 from xmppws.core.roster import RosterItem, Subscription
 
-pytestmark = pytest.mark.e2e
+# One browser serves all tests of this file, so they share its event loop.
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+Open: TypeAlias = Callable[..., Awaitable[Page]]
 
 MARKUP = "<b>&amp; <img src=x onerror=alert(1)> 👋"
+LAST_MESSAGE_IS_SEEN = """(() => {
+    const last = document.querySelector("#log li:last-child").getBoundingClientRect();
+    return last.bottom <= document.querySelector("#log").getBoundingClientRect().bottom;
+})()"""
 NO_WEBCRYPTO = "Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined })"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def server() -> AsyncIterator[Running]:
     async with running(config(http={"console": True})) as started:
         roster = started.server.hosts["localhost"].stores.map("roster", RosterItem)
@@ -28,10 +38,17 @@ async def server() -> AsyncIterator[Running]:
         yield started
 
 
-@pytest.fixture
-async def chromium(server: Running, tmp_path: Path) -> AsyncIterator[Browser]:
-    async with browser(server.http, tmp_path) as started:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    async with browser(tmp_path_factory.mktemp("chromium")) as started:
         yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_page(chromium: Browser, server: Running) -> AsyncIterator[Open]:
+    """The page of the server, opened as often as a test wants."""
+    yield partial(chromium.open, server.http)
+    await chromium.close_pages()
 
 
 async def log_in(page: Page, username: str, password: str | None = None) -> None:
@@ -53,8 +70,8 @@ def cut(server: Running, username: str) -> None:
     connection.abort()
 
 
-async def test_two_people_chat(chromium: Browser, server: Running) -> None:
-    alice, bob = await chromium.open("alice"), await chromium.open("bob")
+async def test_two_people_chat(open_page: Open, server: Running) -> None:
+    alice, bob = await open_page("alice"), await open_page("bob")
     assert await alice.text("#endpoint") == server.url
     await log_in(alice, "alice")
     await alice.wait("#contacts button[data-presence=offline]:has-text('Bob')")
@@ -74,8 +91,17 @@ async def test_two_people_chat(chromium: Browser, server: Running) -> None:
     assert await alice.problems() == await bob.problems() == []
 
 
-async def test_an_undelivered_message_says_so(chromium: Browser) -> None:
-    page = await chromium.open("alice")
+async def test_the_page_connects_to_the_configured_path(chromium: Browser) -> None:
+    async with running(config(http={"console": True, "websocket_path": "/chat/ws"})) as server:
+        page = await chromium.open(server.http, "alice")
+        assert await page.text("#endpoint") == f"ws://127.0.0.1:{server.port}/chat/ws"
+        await log_in(page, "alice")
+        await page.wait("#bar[data-state=online]")
+        await chromium.close_pages()
+
+
+async def test_an_undelivered_message_says_so(open_page: Open) -> None:
+    page = await open_page("alice")
     await log_in(page, "alice")
     await page.fill("#new-jid", "nobody")
     await page.press("#new-jid", "Enter")
@@ -85,8 +111,25 @@ async def test_an_undelivered_message_says_so(chromium: Browser) -> None:
     assert "Not delivered. There is no such account" in await page.text("#log li.failed .why")
 
 
-async def test_a_wrong_password_and_a_wrong_domain_are_told_in_words(chromium: Browser, server: Running) -> None:
-    page = await chromium.open("alice")
+async def test_requests_are_answered_and_a_forged_roster_push_is_refused(open_page: Open, server: Running) -> None:
+    page = await open_page("alice")
+    await log_in(page, "alice")
+    alice = await page.text("#me:has-text('/')")
+    async with logged_in(server.url, "bob", PASSWORDS["bob"]) as bob:
+        assert (await bob.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to=alice)).get("type") == "result"
+        push = "<query xmlns='jabber:iq:roster'><item jid='mallory@localhost' name='Bank'/></query>"
+        assert (await bob.iq("set", push, to=alice)).get("type") == "error"
+    # Her own client adds one on another resource, and the page learns it.
+    async with logged_in(server.url, "alice", PASSWORDS["alice"]) as other:
+        await other.iq("set", push.replace("mallory", "carol").replace("Bank", "Carol"))
+        await page.wait("#contacts button:has-text('Carol')")
+        assert sorted(await page.texts("#contacts .name")) == ["Bob", "Carol"]
+        await other.iq("set", push.replace("mallory", "carol").replace("name='Bank'", "subscription='remove'"))
+        await page.wait("#contacts:not(:has-text('Carol'))")
+
+
+async def test_a_wrong_password_and_a_wrong_domain_are_told_in_words(open_page: Open, server: Running) -> None:
+    page = await open_page("alice")
     await log_in(page, "alice", "wrong")
     assert await page.text("#login-problem:visible") == "Wrong username or password. (not-authorized)"
     await page.fill("#jid", "alice@elsewhere.example")
@@ -98,16 +141,16 @@ async def test_a_wrong_password_and_a_wrong_domain_are_told_in_words(chromium: B
     assert await page.problems() == []
 
 
-async def test_frames_are_shown_without_secrets(chromium: Browser) -> None:
-    page = await chromium.open("alice")
+async def test_frames_are_shown_without_secrets(open_page: Open) -> None:
+    page = await open_page("alice")
     await log_in(page, "alice")
     await page.wait("#me:has-text('alice@localhost/')")
     await page.click("#frames summary")
     frames = await page.texts("#frame-list code")
     assert frames[0] == '<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" to="localhost" version="1.0"/>'
     assert any("<jid>alice@localhost/" in frame for frame in frames)
-    sasl = [re.sub(r' xmlns="[^"]*"', "", frame) for frame in frames if "xmpp-sasl" in frame and "features" not in frame]
-    assert sasl == [
+    sasl = [frame for frame in frames if "xmpp-sasl" in frame and "features" not in frame]
+    assert [re.sub(r' xmlns="[^"]*"', "", frame) for frame in sasl] == [
         '<auth mechanism="SCRAM-SHA-512">(hidden)</auth>',
         "<challenge>(hidden)</challenge>",
         "<response>(hidden)</response>",
@@ -115,8 +158,8 @@ async def test_frames_are_shown_without_secrets(chromium: Browser) -> None:
     ]
 
 
-async def test_the_page_comes_back_after_its_socket_is_cut(chromium: Browser, server: Running) -> None:
-    alice, bob = await chromium.open("alice"), await chromium.open("bob")
+async def test_the_page_comes_back_after_its_socket_is_cut(open_page: Open, server: Running, tmp_path: Path) -> None:
+    alice, bob = await open_page("alice"), await open_page("bob")
     await log_in(alice, "alice")
     await log_in(bob, "bob")
     await write(alice, "Bob", "before")
@@ -133,11 +176,13 @@ async def test_the_page_comes_back_after_its_socket_is_cut(chromium: Browser, se
     # By itself, too.
     cut(server, "alice")
     await alice.wait("#bar[data-state=waiting]")
+    await alice.screenshot(tmp_path / "waiting.png")
     await alice.wait("#bar[data-state=online]")
+    assert not [line for line in await alice.problems() if not line.startswith("WebSocket connection to ")]
 
 
-async def test_a_session_that_was_replaced_does_not_fight_back(chromium: Browser, server: Running) -> None:
-    page = await chromium.open("alice")
+async def test_a_session_that_was_replaced_does_not_fight_back(open_page: Open, server: Running) -> None:
+    page = await open_page("alice")
     await log_in(page, "alice")
     resource = (await page.text("#me:has-text('/')")).partition("/")[2]
     async with logged_in(server.url, "alice", PASSWORDS["alice"], resource=resource):
@@ -145,16 +190,16 @@ async def test_a_session_that_was_replaced_does_not_fight_back(chromium: Browser
         assert server.server.sessions() == 1
 
 
-async def test_without_webcrypto_the_page_says_so_and_uses_plain(chromium: Browser) -> None:
-    page = await chromium.open("alice", script=NO_WEBCRYPTO)
+async def test_without_webcrypto_the_page_says_so_and_uses_plain(open_page: Open) -> None:
+    page = await open_page("alice", script=NO_WEBCRYPTO)
     assert "password is sent as it is" in await page.text("#clear-text:visible")
     await log_in(page, "alice")
     await page.wait("#me:has-text('alice@localhost/')")
     assert any('mechanism="PLAIN">(hidden)' in frame for frame in await page.texts("#frame-list code"))
 
 
-async def test_scram_computes_what_rfc_7677_shows(chromium: Browser) -> None:
-    page = await chromium.open("alice")
+async def test_scram_computes_what_rfc_7677_shows(open_page: Open) -> None:
+    page = await open_page("alice")
     proof = await page.evaluate(
         """import("/console/scram.js").then(async ({ Scram }) => {
             const scram = new Scram("SCRAM-SHA-256", "user", "pencil", "rOprNGfwEbeRWgbNEkqO");
@@ -179,9 +224,9 @@ async def test_scram_computes_what_rfc_7677_shows(chromium: Browser) -> None:
     ],
 )
 async def test_the_page_fits_the_window(
-    name: str, options: dict[str, object], chromium: Browser, server: Running, tmp_path: Path
+    name: str, options: dict[str, Any], open_page: Open, server: Running, tmp_path: Path
 ) -> None:
-    page = await chromium.open("alice", **options)
+    page = await open_page("alice", options=options)
     await log_in(page, "alice", "wrong")
     await page.wait("#login-problem")
     await page.screenshot(tmp_path / f"{name}-login.png")
@@ -194,5 +239,6 @@ async def test_the_page_fits_the_window(
         await page.screenshot(tmp_path / f"{name}-chat.png")
         await page.click("#frames summary")
         await page.screenshot(tmp_path / f"{name}-frames.png")
+        assert await page.evaluate(LAST_MESSAGE_IS_SEEN)
     sizes = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
-    assert sizes == [options["viewport"]["width"], options["viewport"]["height"]]  # type: ignore[index]
+    assert sizes == [options["viewport"]["width"], options["viewport"]["height"]]

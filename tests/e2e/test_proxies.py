@@ -109,7 +109,7 @@ async def behind(
     """Run the server behind a proxy; `proxy` and `server` edit the configuration of each."""
     address = free_address(config, directory)
     async with serving(settings(config, address, directory, server)) as running:
-        with fronting(config, address, directory, proxy) as front:
+        async with fronting(config, address, directory, proxy) as front:
             yield front, running
 
 
@@ -259,8 +259,8 @@ async def test_a_fault_of_the_proxy_is_explained_to_the_client_and_in_the_log(
 ) -> None:
     config, fault, more, status, told = FAULTS[name]
     async with behind(config, tmp_path, proxy=fault, server=added(more)) as (proxy, _):
-        assert (answer := await answered(proxy))[0] == status
-        assert told in answer[1]
+        found, text = await answered(proxy)
+        assert found == status and told in text
         await log.line(f"refused address={ALICE} status={status}: .*{re.escape(told)}")
 
 
@@ -286,7 +286,7 @@ async def test_a_restart_behind_the_proxy(config: str, tmp_path: Path) -> None:
     at = settings(config, free_address(config, tmp_path), tmp_path)
     async with AsyncExitStack() as stack:
         async with serving(at):
-            proxy = stack.enter_context(fronting(config, at.http.listen[0], tmp_path))
+            proxy = await stack.enter_async_context(fronting(config, at.http.listen[0], tmp_path))
             client = await stack.enter_async_context(logged_in(proxy, "alice"))
             end = asyncio.ensure_future(client.expect_end())
         condition, _, code = await end

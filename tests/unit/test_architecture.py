@@ -96,8 +96,6 @@ def wrong(found: Import) -> str | None:
         if importer == "modules" and found.importer != "modules":
             return "one module never imports another"
         return None
-    if found.typing_only:
-        return "an import for types only stays within its own part"
     if importer not in RANKS or target not in RANKS:
         return "the part has no layer"
     if RANKS[importer] >= RANKS[target]:
@@ -118,6 +116,7 @@ def test_no_import_is_wrong() -> None:
 
 
 def test_no_cycles() -> None:
+    # An import for types only may close one, as it never happens.
     graph: dict[str, set[str]] = {}
     for found in all_imports():
         if found.own and not found.typing_only:
@@ -138,8 +137,8 @@ def test_no_cycles() -> None:
         ("modules.roster", "from xmppws.modules import presence", "one module never imports another"),
         (
             "core.host",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from xmppws.xml import ns",
-            "an import for types only stays within its own part",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from xmppws.http import app",
+            "imports go one way",
         ),
         ("stream.c2s", "import asyncio.events", "xml and stream import no asyncio"),
         ("xml.parser", "from time import monotonic", "xml and stream import no time"),
@@ -169,7 +168,6 @@ def test_right_imports_pass(importer: str, source: str) -> None:
 def test_xml_and_stream_bring_in_no_loop_and_no_chance() -> None:
     pure = [f"xmppws.{name}" for name in modules() if any(is_in(name, part) for part in PURE)]
     # `time` is left out: the interpreter itself imports it.
-    code = f"import sys, {', '.join(pure)}; print(*{sorted(IMPURE - {'time'})} & sys.modules.keys())"
-    code = code.replace("*[", "*set([").replace("] &", "]) &")
+    code = f"import sys, {', '.join(pure)}; print(*({{'asyncio', 'aiohttp', 'random'}} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
     assert done.stdout.split() == []

@@ -7,6 +7,7 @@ from aiohttp._websocket.helpers import websocket_mask
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client_frame import frame
 from xmppws.errors import Reason
 from xmppws.stream.frames import (
     BINARY,
@@ -26,18 +27,6 @@ from xmppws.stream.frames import (
 )
 
 LIMIT = 70_000
-
-
-def frame(opcode: int, payload: bytes = b"", *, final: bool = True, mask: bytes = b"\x01\x02\xf3\x04") -> bytes:
-    size = len(payload)
-    if size < 126:
-        length = bytes((0x80 | size,))
-    elif size <= 0xFFFF:
-        length = struct.pack(">BH", 0x80 | 126, size)
-    else:
-        length = struct.pack(">BQ", 0x80 | 127, size)
-    body = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-    return bytes((0x80 * final | opcode,)) + length + mask + body
 
 
 def read_all(reader: FrameReader) -> list[tuple[int, bytes]]:

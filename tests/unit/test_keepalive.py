@@ -34,6 +34,19 @@ def test_pong_answers_the_ping() -> None:
     assert keepalive.check(60, INTERVALS) is Due.PING
 
 
+def test_pings_that_come_more_often_than_a_pong_is_awaited() -> None:
+    intervals = Intervals(ping_interval=10, pong_timeout=20, read_timeout=100)
+    keepalive = KeepAlive(0)
+    assert keepalive.check(10, intervals) is Due.PING
+    # The pong comes later, and nobody asks again then.
+    assert keepalive.next(intervals) == 20
+    keepalive.sent = keepalive.received = 10
+    keepalive.ponged(10.5)
+    assert keepalive.check(20, intervals) is Due.PING
+    assert keepalive.check(39, intervals) is None
+    assert keepalive.check(40, intervals) is Due.PONG_TIMEOUT
+
+
 def test_pong_within_the_same_tick_of_the_clock() -> None:
     keepalive = KeepAlive(0)
     assert keepalive.check(30, INTERVALS) is Due.PING

@@ -292,9 +292,9 @@ def cost(names: list[str]) -> int:
     return sum(160 + len(name) for name in names)
 
 
-def small(**budgets: int) -> Vocabulary:
+def small(per_stream: int = 1 << 40, per_address: int = 1 << 40, per_process: int = 1 << 40) -> Vocabulary:
     """Return a vocabulary in which nothing but the named budget is scarce, and which knows the names of `FORMS`."""
-    made = Vocabulary(**({"per_stream": 1 << 40, "per_address": 1 << 40, "per_process": 1 << 40} | budgets))
+    made = Vocabulary(per_stream=per_stream, per_address=per_address, per_process=per_process)
     for form in FORMS:
         made.known |= set(_all_names(form(["x"])))
     return made
@@ -309,7 +309,8 @@ def _all_names(frame: str) -> set[str]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("budget", ["per_stream", "per_address", "per_process"])
 def test_names_over_the_budget_are_refused_and_cost_nothing(form: Callable[[list[str]], str], budget: str) -> None:
-    vocabulary = small(**{budget: 5000})
+    vocabulary = small()
+    setattr(vocabulary, budget, 5000)
     parser = Parser(vocabulary, "address")
     frame = form(new_names(100)).encode()
     with pytest.raises(StreamPolicyViolation) as caught:
@@ -393,7 +394,7 @@ def test_malformed_frames_do_not_teach() -> None:
 
 
 def test_malformed_frame_that_is_read_ahead_never_reaches_lxml() -> None:
-    vocabulary = Recorded(per_stream=0)
+    vocabulary = Recorded(0)
     with pytest.raises(NotWellFormed):
         Parser(vocabulary, "address").parse(b"<a b='' b=''><c/></a>")
     assert vocabulary.frames == []
@@ -403,8 +404,8 @@ def test_malformed_frame_that_is_read_ahead_never_reaches_lxml() -> None:
 class Recorded(Vocabulary):
     """Remembers what reached lxml."""
 
-    def __init__(self, **budgets: int) -> None:
-        super().__init__(**budgets)
+    def __init__(self, per_stream: int, per_address: int = 1 << 40, per_process: int = 1 << 40) -> None:
+        super().__init__(per_stream=per_stream, per_address=per_address, per_process=per_process)
         self.frames: list[bytes] = []
 
     def document(self, frame: bytes) -> Element:
@@ -446,7 +447,7 @@ def test_one_long_namespace_for_many_elements_is_dear() -> None:
 
 
 def test_memory_stays_bounded_whatever_is_sent() -> None:
-    vocabulary = Recorded(per_stream=20_000, per_address=100_000, per_process=1_000_000)
+    vocabulary = Recorded(20_000, 100_000, 1_000_000)
     refused = 0
     before = resident()
     for number in range(4000):

@@ -1,4 +1,5 @@
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 
 import pytest
 
@@ -60,17 +61,13 @@ def test_examples_of_the_rfcs(
 
 
 @pytest.mark.parametrize("mechanism", HASHES)
-@pytest.mark.parametrize("gs2", ["n,,", "y,,", "n,a=other=40x,", "y,a=o=2Cth=3Der,"])
-def test_scram(mechanism: str, gs2: str) -> None:
-    if "=40" in gs2:
-        with pytest.raises(SaslMalformedRequest, match="=2C or =3D"):
-            Scram(mechanism, "server").respond(ScramClient("sha1", "us,er=", "pencil", gs2=gs2).first)
-        return
+@pytest.mark.parametrize(("gs2", "authzid"), [("n,,", ""), ("y,,", ""), ("n,a=o=2Cth=3Der,", "o,th=er")])
+def test_scram(mechanism: str, gs2: str, authzid: str) -> None:
     scram = Scram(mechanism, "server")
     client = ScramClient(HASHES[mechanism], "us,er=", "pencil", gs2=gs2)
     step = scram.respond(client.final(challenge(scram, client)))
     assert isinstance(step, Success)
-    assert (step.username, step.authzid) == ("us,er=", "o,th=er" if "a=" in gs2 else "")
+    assert (step.username, step.authzid) == ("us,er=", authzid)
     assert client.accepts(step.data)
     assert scram.state is State.DONE
 
@@ -99,6 +96,7 @@ def test_scram_with_extensions() -> None:
         (b"n,,n=user,r=a,m=ext", "does not parse"),
         (b"n,,n=user,r=a,", "does not parse"),
         (b"n,,n=us=er,r=a", "=2C or =3D"),
+        (b"n,a=o=40x,n=user,r=a", "=2C or =3D"),
         (b"n,,n=us=2cer,r=a", "=2C or =3D"),
         (b"n,,n=us=2=2CC,r=a", "=2C or =3D"),
         (b"n,,n=\xff,r=a", "not UTF-8"),
@@ -133,7 +131,7 @@ def test_channel_binding_was_not_offered() -> None:
         (lambda final: final + b"\xff", "not UTF-8"),
     ],
 )
-def test_malformed_client_final(change, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_malformed_client_final(change: Callable[[bytes], bytes], words: str) -> None:
     scram = Scram("SCRAM-SHA-1", "server")
     client = ScramClient("sha1", "user", "pencil")
     final = client.final(challenge(scram, client))

@@ -27,7 +27,10 @@ log = logging.getLogger("xmppws.handshake")
 _SUBPROTOCOL: Final = "xmpp"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_SIZE: Final = 16
-_BEHIND_PROXY: Final = "behind nginx set proxy_http_version 1.1 and pass the headers Upgrade and Connection on"
+_BEHIND_PROXY: Final = (
+    "behind nginx set proxy_http_version 1.1 and pass the headers Upgrade and Connection on; "
+    "behind Apache use ws: or upgrade=websocket in ProxyPass"
+)
 
 
 class Refused(Exception):

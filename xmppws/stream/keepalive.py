@@ -69,9 +69,10 @@ class KeepAlive:
     def next(self, intervals: Intervals) -> float:
         """Return when to check again at the latest."""
         ping = min(self.received, self.sent) + intervals.ping_interval
+        # An answer moves nothing, so what follows it is looked for as well when its time would have come.
         if self._pinged is not None:
-            ping = self._pinged + intervals.pong_timeout
+            ping = self._pinged + min(intervals.ping_interval, intervals.pong_timeout)
         probe = self.stanza + intervals.read_timeout
         if self._probed is not None:
-            probe = self._probed + intervals.pong_timeout
+            probe = self._probed + min(intervals.read_timeout, intervals.pong_timeout)
         return min(ping, probe)

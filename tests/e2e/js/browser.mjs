@@ -1,10 +1,10 @@
 // Drives Chromium for tests/browser.py: a line in is one call of Playwright's, a line out its result.
-// Arguments: the program, the origin that pages may talk to.
+// Argument: the program.
 import { chromium } from "playwright-core";
 
 import { serve, tell } from "./lines.mjs";
 
-const [executablePath, origin] = process.argv.slice(2);
+const [executablePath] = process.argv.slice(2);
 const quiet = ["background-networking", "component-update", "quic", "sync"].map((feature) => `--disable-${feature}`);
 const browser = await chromium.launch({
   executablePath,
@@ -13,8 +13,8 @@ const browser = await chromium.launch({
 const pages = new Map();
 const problems = new Map();
 
-/** Open a page in a context of its own, so that pages share nothing; `options` are the context's. */
-async function open({ name, options, script }) {
+/** Open the page / in a context of its own, so that pages share nothing; `options` are the context's. */
+async function open({ name, origin, options, script }) {
   const context = await browser.newContext(options);
   const found = [];
   if (script) await context.addInitScript(script);
@@ -36,6 +36,11 @@ async function call({ name, selector, method, args }) {
   return selector ? page.locator(selector)[method](...args) : page[method](...args);
 }
 
+async function close() {
+  pages.clear();
+  await Promise.all(browser.contexts().map((context) => context.close()));
+}
+
 async function answer(work) {
   try {
     tell("done", { result: (await work) ?? null });
@@ -48,6 +53,7 @@ tell("started");
 await serve({
   open: (request) => answer(open(request)),
   call: (request) => answer(call(request)),
+  close: () => answer(close()),
   problems: ({ name }) => answer(problems.get(name)),
 });
 await browser.close();

@@ -6,6 +6,7 @@ one page that logs in and chats in the browser. Static files, and a policy that 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from aiohttp import web
 
 _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_PATH: Final = b'content="/xmpp-websocket"'
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; "
@@ -24,9 +26,10 @@ _HEADERS: Final = {
 }
 
 
-def routes() -> list[web.RouteDef]:
-    """Return the page at / and its files under /console/, read once."""
-    found = [web.get("/", _page("index.html", _read("index.html")))]
+def routes(websocket_path: str) -> list[web.RouteDef]:
+    """Return the page at /, which connects to `websocket_path`, and its files under /console/; all are read once."""
+    page = _read("index.html").replace(_PATH, b'content="%b"' % escape(websocket_path).encode())
+    found = [web.get("/", _page("index.html", page))]
     for file in sorted(entry.name for entry in _static().iterdir()):
         found.append(web.get(f"/console/{file}", _page(file, _read(file))))
     return found

@@ -14,7 +14,7 @@ export class Chats {
   open(jid) {
     this.#chat(jid);
     for (const [other, list] of this.#chats) list.hidden = other !== jid;
-    this.#scroll();
+    this.#scrollToEnd();
   }
 
   /** Add a message; `id` is that of one's own, by which `failed` finds it. */
@@ -26,7 +26,7 @@ export class Chats {
     entry.append(span("unseen", mine ? "You: " : `${jid}: `), span("body", body), timestamp());
     list.append(entry);
     if (list.children.length > MOST_ENTRIES) list.firstChild.remove();
-    if (!list.hidden) this.#scroll();
+    if (mine) this.#scrollToEnd();
   }
 
   /** Say below one's own message why it was not delivered. */
@@ -35,7 +35,6 @@ export class Chats {
     if (!entry) return;
     entry.classList.add("failed");
     entry.append(span("why", `Not delivered. ${why}`));
-    this.#scroll();
   }
 
   clear() {
@@ -54,8 +53,9 @@ export class Chats {
     return list;
   }
 
-  #scroll() {
-    this.#log.scrollTop = this.#log.scrollHeight;
+  #scrollToEnd() {
+    // The style sheet reverses the log: 0 is its end.
+    this.#log.scrollTop = 0;
   }
 }
 

@@ -23,8 +23,7 @@ class Console {
   start() {
     byId("endpoint").textContent = this.#url;
     byId("clear-text").hidden = CAN_SCRAM;
-    byId("jid").placeholder = `alice@${defaultDomain()}`;
-    byId("new-jid").placeholder = `bob@${defaultDomain()}`;
+    for (const id of ["jid", "new-jid"]) byId(id).placeholder = `name@${defaultDomain()}`;
     onSubmit("login", () => this.#login());
     onSubmit("new-chat", () => this.#newChat());
     onSubmit("compose", () => this.#send());
@@ -38,7 +37,7 @@ class Console {
   #login() {
     const jid = complete(byId("jid").value, defaultDomain());
     const { local: username, domain } = split(jid);
-    if (!username || !domain) return showProblem(`“${jid}” is no address; it looks like alice@${defaultDomain()}.`);
+    if (!username || !domain) return showProblem(`“${jid}” is no address; it looks like name@${defaultDomain()}.`);
     showProblem("");
     byId("login").inert = true;
     // After an end that nobody wanted the same account finds its chats again.
@@ -66,7 +65,7 @@ class Console {
   #bound(jid) {
     this.#status("online", "Online.");
     byId("password").value = "";
-    byId("me").textContent = jid;
+    byId("me").textContent = byId("me").title = jid;
     if (!byId("app").hidden) return;
     showApp(true);
     byId("new-jid").focus();

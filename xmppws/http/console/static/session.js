@@ -44,7 +44,7 @@ export class Session {
 
   /** Log out. `run` rejects once the server has closed too. */
   close() {
-    this.#send("presence", { type: "unavailable" });
+    if (this.#jid) this.#send("presence", { type: "unavailable" });
     this.#stream.close();
   }
 

@@ -3,6 +3,7 @@
 
 import { NS, NotWellFormed, child, childText, element, is, parse, serialize } from "./xml.js";
 
+const CONNECT_TIMEOUT = 20_000;
 const CLOSE_TIMEOUT = 5000;
 
 export class Stream {
@@ -25,8 +26,9 @@ export class Stream {
 
   /** Wait until the socket is open. Rejects with `Unreachable`. */
   connected() {
+    const timer = setTimeout(() => this.#socket.close(), CONNECT_TIMEOUT);
     return new Promise((resolve, reject) => {
-      this.#socket.addEventListener("open", resolve);
+      this.#socket.addEventListener("open", () => resolve(clearTimeout(timer)));
       this.#socket.addEventListener("close", (event) => reject(new Unreachable(event, null)));
     });
   }
@@ -60,9 +62,16 @@ export class Stream {
   /** Close the stream. The server answers with its own <close/> and then closes the socket (section 3.6). */
   close() {
     if (this.#closeSent) return;
+    const patience = this.#socket.readyState === WebSocket.OPEN ? CLOSE_TIMEOUT : 0;
     this.send(element(NS.framing, "close"));
     this.#closeSent = true;
-    setTimeout(() => this.#socket.close(), CLOSE_TIMEOUT);
+    setTimeout(() => this.#giveUp(), patience);
+  }
+
+  // The browser would wait for the server's close frame much longer.
+  #giveUp() {
+    this.#socket.close();
+    this.#closed({ code: 1006, reason: "" });
   }
 
   #received(text) {
@@ -80,7 +89,7 @@ export class Stream {
   }
 
   #closed(event) {
-    this.#end = new StreamEnded(event, this.#error);
+    this.#end ??= new StreamEnded(event, this.#error);
     this.#deliver();
   }
 

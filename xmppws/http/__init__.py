@@ -1,0 +1,1 @@
+"""The HTTP side: the WebSocket endpoint, its connections, host-meta, health and the console."""
