@@ -52,9 +52,10 @@ def test_what_is_built_is_complete_and_runs(tmp_path: Path) -> None:
     check_sdist(sdist, sources)
     check_wheel(wheel, sources)
 
-    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     installed = tmp_path / "venv" / "bin"
-    run(installed / "pip", "install", "--quiet", "--no-compile", wheel, cwd=tmp_path)
+    pip = (sys.executable, "-m", "pip", "--python", installed / "python")
+    run(*pip, "install", "--quiet", "--no-compile", wheel, cwd=tmp_path)
     assert (tmp_path / "venv" / "share" / "man" / "man1" / "xmppws.1").is_file()
     file = configured(installed / "xmppws", tmp_path)
     asyncio.run(log_in(installed / "xmppws", file))

@@ -239,10 +239,10 @@ async def test_a_slow_reader_costs_a_bounded_amount_of_memory() -> None:
             body = "x" * 8000
             for _ in range(2000):
                 await alice.message("bob@localhost", body)
-                if slow.end_of_stream is not None:
+                if slow.ended is not None:
                     break
-            await until(lambda: slow.end_of_stream is not None)
-            assert slow.end_of_stream is not None and slow.end_of_stream.reason.id == "slow-reader"
+            await until(lambda: slow.ended is not None)
+            assert slow.ended is not None and slow.ended.reason.id == "slow-reader"
             assert (await alice.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="localhost")).get("type") == "result"
             client.writer.transport.abort()
 
@@ -260,7 +260,7 @@ async def test_a_client_that_does_not_read_its_answers_is_not_read() -> None:
                     await client.writer.drain()
                     sent += 1
         assert sent < 20_000, "the server reads on although nothing of its answers is read"
-        assert connection.end_of_stream is None
+        assert connection.ended is None
         # Once the client reads, all answers come, in order and none twice.
         async with asyncio.timeout(20):
             for _ in range(sent):

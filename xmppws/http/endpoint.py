@@ -16,8 +16,8 @@ from aiohttp._websocket.helpers import websocket_mask
 from xmppws.core.router import Router
 from xmppws.errors import End, SystemShutdown
 from xmppws.http.accepted import Admission
-from xmppws.http.connection import Connection
 from xmppws.http.deadlines import Deadlines
+from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates, VirtualHosts
 from xmppws.stream.frames import Unmask
 from xmppws.stream.keepalive import Intervals
@@ -64,7 +64,7 @@ class Endpoint:
         self.new_id = new_id
         self.vocabulary = Vocabulary()
         self.unmask: Unmask = websocket_mask
-        self.connections: set[Connection] = set()
+        self.connections: set[WebSocket] = set()
         self.stopping = False
         self._strangers: Counter[str] = Counter()
         self._empty = asyncio.Event()
@@ -83,20 +83,20 @@ class Endpoint:
             return ""
         return candidates.domains[0] if len(candidates.domains) == 1 else candidates.host.partition(":")[0]
 
-    def add(self, connection: Connection, deadline: float) -> None:
+    def add(self, connection: WebSocket, deadline: float) -> None:
         """Register a new connection, whose first deadline is at `deadline`."""
         self.connections.add(connection)
         self._empty.clear()
         self._strangers[connection.address] += 1
         self.deadlines.add(connection, deadline)
 
-    def left_strangers(self, connection: Connection) -> None:
+    def left_strangers(self, connection: WebSocket) -> None:
         """Note that a connection has logged in, or ended without."""
         self._strangers[connection.address] -= 1
         if self._strangers[connection.address] <= 0:
             del self._strangers[connection.address]
 
-    def over(self, connection: Connection, end: End, lasted: float) -> None:
+    def over(self, connection: WebSocket, end: End, lasted: float) -> None:
         """Log why a stream is over."""
         keepalive = connection.keepalive
         log.info(
@@ -114,7 +114,7 @@ class Endpoint:
         if not connection.name:
             self.left_strangers(connection)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: WebSocket) -> None:
         """Forget a connection whose socket is gone."""
         self.admission.connections -= 1
         self.deadlines.remove(connection)
@@ -126,7 +126,7 @@ class Endpoint:
         """End every stream with system-shutdown, and wait until the sockets are closed, `grace` seconds at most."""
         self.stopping = True
         for connection in tuple(self.connections):
-            connection.end(SystemShutdown("The server is stopping"))
+            connection.fail(SystemShutdown("The server is stopping"))
         try:
             async with asyncio.timeout(grace):
                 await self._empty.wait()
