@@ -1,4 +1,4 @@
-"""Second, trivial implementations of the ports: a stream that keeps what it is sent, a route to a list, a router that echoes."""
+"""Second, trivial implementations of the ports: a stream that keeps what it is sent, a route, a router that echoes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server as a whole: started, stopped, refused a start, with routers of others, while the command line works beside it."""
+"""The server as a whole: started, stopped, refused a start, with other routers, and the command line beside it."""
 
 from __future__ import annotations
 
