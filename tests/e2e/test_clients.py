@@ -61,8 +61,8 @@ async def test_roster_ping_and_logout(library: str, server: Running) -> None:
         await alice.do("leave")
         await alice.event("offline")
         assert await alice.end() == 0
-        assert connection.end_of_stream is not None
-        assert connection.end_of_stream.reason.id == "client-close"
+        assert connection.ended is not None
+        assert connection.ended.reason.id == "client-close"
         assert server.server.sessions() == 0
 
 
