@@ -38,6 +38,7 @@ from xmppws.http.app import application, logger
 from xmppws.http.deadlines import Deadlines
 from xmppws.http.endpoint import Endpoint, Limits
 from xmppws.http.handoff import HandoffError, self_test
+from xmppws.http.handshake import Doorkeeper
 from xmppws.http.peers import Peers
 from xmppws.http.proxies import Trust
 from xmppws.http.vhosts import VirtualHosts
@@ -181,7 +182,8 @@ class Server:
             *health.routes(self, self._unready),
             *(console.routes(http.websocket_path) if http.console else ()),
         ]
-        return application(http.websocket_path, WebSocketHandler(self.endpoint, peers, origins).handle, pages)
+        doorkeeper = Doorkeeper(self.endpoint.virtual_hosts, peers, origins)
+        return application(http.websocket_path, WebSocketHandler(self.endpoint, peers, doorkeeper).handle, pages)
 
     def _unready(self) -> str:
         return "stopping" if self.endpoint.stopping else ""
