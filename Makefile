@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_FILES := setup.cfg pyproject.toml
 # command:package of what the end-to-end tests start
-E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm
+E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus
 
 .PHONY: run test lint bench soak docs clean system-packages node-packages
 
@@ -28,6 +28,9 @@ soak: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	$(BIN)/python -c "import xmppws.config; print(xmppws.config.render_example(), end='')" > conf/xmppws.toml.new
 	mv conf/xmppws.toml.new conf/xmppws.toml
+	$(BIN)/python -c "import sys, xmppws.config; print(xmppws.config.render_manual(sys.stdin.read()), end='')" \
+		< man/xmppws.toml.5.in > man/xmppws.toml.5.new
+	mv man/xmppws.toml.5.new man/xmppws.toml.5
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from xmppws.core.catalog import Catalog
 from xmppws.core.delivery import Delivery
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
@@ -132,7 +133,7 @@ class World:
             new_id=iter(map(str, range(10_000))).__next__,
         )
         known = {**BUILT_IN, **{module.name: module for module in modules}}
-        load(self.host, known if built_in else [module.name for module in modules], known)
+        load(self.host, known if built_in else [module.name for module in modules], Catalog(known))
         self.dispatch.routes = (Delivery({"localhost": self.host}),)
         self._vocabulary = Vocabulary()
 

@@ -6,14 +6,17 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
+
 from xmppws.app import Server
-from xmppws.config import C2S, Config, Host, Http, Storage
+from xmppws.config import C2S, Config, Host, HostC2S, Http, Metrics, Storage
+from xmppws.config.options import options
 
 PASSWORDS = {"alice": "wonder land", "bob": "bauen & söhne", "carol": "c"}
 
@@ -24,12 +27,18 @@ def config(*, hosts: dict[str, Host] | None = None, http: dict[str, Any] | None 
     host localhost in memory on a free port, streams taken as secure, unless said otherwise.
     """
     settings = {"listen": ("127.0.0.1:0",), "consider_websocket_secure": True, **(http or {})}
+    # A file's hosts take over what [c2s] says.
+    limits = HostC2S(**{name: value for name, value in c2s.items() if name in options(HostC2S)})
+    hosts = hosts or {"localhost": Host(http_host=("localhost", "127.0.0.1"))}
     return Config(
         data_dir=Path("/nonexistent"),
         http=Http(**settings),
         c2s=C2S(**c2s),
         storage=Storage(url="memory:"),
-        hosts=MappingProxyType(hosts or {"localhost": Host(http_host=("localhost", "127.0.0.1"))}),
+        metrics=Metrics(listen=()),
+        hosts=MappingProxyType(
+            {domain: replace(host, c2s=limits) if host.c2s == HostC2S() else host for domain, host in hosts.items()}
+        ),
     )
 
 
@@ -97,10 +106,10 @@ class Program:
 
 
 @asynccontextmanager
-async def program(file: Path) -> AsyncIterator[Program]:
+async def program(file: Path, environment: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
     """Run `xmppws serve -c FILE` until the block ends. The file listens on 127.0.0.1:0 or a unix socket."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "xmppws", "serve", "-c", str(file), stderr=asyncio.subprocess.PIPE
+        sys.executable, "-m", "xmppws", "serve", "-c", str(file), env=environment, stderr=asyncio.subprocess.PIPE
     )
     started = Program(process)
     try:
@@ -111,11 +120,12 @@ async def program(file: Path) -> AsyncIterator[Program]:
         await started.stop()
 
 
-async def add_accounts(file: Path) -> None:
+async def add_accounts(file: Path, environment: Mapping[str, str] | None = None) -> None:
     """Add the accounts of `PASSWORDS` with the command line."""
     for name, password in PASSWORDS.items():
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "xmppws", "user", "add", "-c", str(file), f"{name}@localhost", "--password-stdin"),
+            env=environment,
             stdin=asyncio.subprocess.PIPE,
         )
         await process.communicate(password.encode() + b"\n")

@@ -11,10 +11,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -23,13 +23,15 @@ from aiohttp import web
 
 from xmppws import __version__
 from xmppws.auth.internal import InternalProvider
-from xmppws.config import Address, Config, address
+from xmppws.config import Address, Config, address, module_options
 from xmppws.config import Host as HostOptions
 from xmppws.core.auth import Accounts
+from xmppws.core.catalog import Catalog, ModuleError
 from xmppws.core.delivery import Delivery
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
-from xmppws.core.loader import ModuleError, load
+from xmppws.core.loader import load, replace
+from xmppws.core.module import Module
 from xmppws.core.router import Router
 from xmppws.core.stores import Storage, StorageError
 from xmppws.http import console, health, hostmeta
@@ -39,11 +41,18 @@ from xmppws.http.deadlines import Deadlines
 from xmppws.http.endpoint import Endpoint, Limits
 from xmppws.http.handoff import HandoffError, self_test
 from xmppws.http.handshake import Doorkeeper
+from xmppws.http.metrics import Page as MetricsPage
+from xmppws.http.metrics.figures import Figures
+from xmppws.http.paths import Paths
 from xmppws.http.peers import Peers
 from xmppws.http.proxies import Trust
 from xmppws.http.vhosts import VirtualHosts
 from xmppws.http.websocket import WebSocketHandler
+from xmppws.jid import Jid
+from xmppws.log.files import LogFileError
+from xmppws.log.setup import configure as configure_log
 from xmppws.modules import BUILT_IN
+from xmppws.routers.find import RouterError, find_router
 from xmppws.routers.local import LocalRouter
 from xmppws.storage import open_storage
 from xmppws.stream.keepalive import Intervals
@@ -66,7 +75,8 @@ def new_id() -> str:
 class Server:
     """A running server:
 
-    `start`, then `stop`. `addresses` are those it listens on, with the ports that port 0 became.
+    `start`, then `stop`. `addresses` are those it listens on, with the ports that port 0 became; `metrics_addresses`
+    those that serve the metrics alone.
     """
 
     version = __version__
@@ -77,18 +87,25 @@ class Server:
         self._executor = ThreadPoolExecutor(_HASHING_THREADS, "hashing")
         self.storage: Storage = open_storage(config.storage.url, config.data_dir)
         self.dispatch = Dispatch()
+        self.catalog = Catalog(BUILT_IN, map(Path, config.plugin_paths))
         self.hosts = {
             domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
         }
         self.dispatch.routes = (Delivery(self.hosts),)
         self.addresses: list[Address] = []
+        self.metrics_addresses: list[Address] = []
+
+    def _modules(self) -> Iterator[Module]:
+        return (module for host in self.hosts.values() for module in host.modules.values())
 
     def _host(self, domain: str, options: HostOptions) -> Host:
         stores = self.storage.for_host(domain)
         providers = (InternalProvider(stores, self._executor),)
-        host = Host(domain, dispatch=self.dispatch, stores=stores, providers=providers, new_id=new_id)
+        admins = frozenset(map(Jid.parse, options.admins))
+        host = Host(domain, dispatch=self.dispatch, stores=stores, providers=providers, new_id=new_id, admins=admins)
         enabled = tuple(BUILT_IN) if options.modules_enabled is None else options.modules_enabled
-        load(host, [name for name in enabled if name not in options.modules_disabled], BUILT_IN)
+        names = [name for name in enabled if name not in options.modules_disabled]
+        load(host, names, self.catalog, partial(module_options, self._config, domain))
         return host
 
     async def start(self) -> None:
@@ -108,14 +125,28 @@ class Server:
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             stack.push_async_callback(self.endpoint.stop, self._config.c2s.close_timeout)
+            await self._serve_metrics(loop, stack)
+            assert runner.server is not None
+            factory = acceptor(runner.server, self.endpoint.admission)
             for entry in self._config.http.listen:
-                await self._listen(loop, runner, address(entry), stack)
+                self.addresses.append(await _listen(loop, "http.listen", factory, address(entry), stack))
             self.endpoint.deadlines.start(loop)
+            for module in self._modules():
+                await module.start()
+                stack.push_async_callback(module.stop)
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
         """Accept nothing more, end every stream with system-shutdown, and let what was begun finish."""
         await self._stack.aclose()
+
+    async def reload_module(self, name: str) -> None:
+        """Read a module's code again and put it in the place of the loaded one, on every host. Raises `ModuleError`."""
+        module = self.catalog.reload(name)
+        for domain, host in self.hosts.items():
+            if name in host.modules:
+                await replace(host, module, partial(module_options, self._config, domain))
+        self._paths.rebuild()
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -139,26 +170,24 @@ class Server:
                 handshake_timeout=c2s.handshake_timeout,
                 auth_timeout=c2s.auth_timeout,
                 close_timeout=c2s.close_timeout,
-                max_stanza_size=c2s.max_stanza_size,
                 max_unauthenticated_size=c2s.max_unauthenticated_size,
                 max_depth=c2s.max_depth,
                 max_elements=c2s.max_elements,
                 max_send_buffer=c2s.max_send_buffer,
                 max_unauthenticated_per_address=c2s.max_unauthenticated_per_address,
             ),
+            max_stanza_sizes={domain: options.c2s.max_stanza_size for domain, options in config.hosts.items()},
             intervals=Intervals(c2s.ping_interval, c2s.pong_timeout, c2s.read_timeout),
             new_id=new_id,
         )
 
     def _router(self, domain: str, options: HostOptions) -> Router:
         if options.router == "local":
-            return LocalRouter(self.hosts[domain], max_auth_attempts=self._config.c2s.max_auth_attempts)
-        module, _, name = options.router.partition(":")
+            return LocalRouter(self.hosts[domain], max_auth_attempts=options.c2s.max_auth_attempts)
         try:
-            router: Router = getattr(import_module(module), name)(domain)
-        except (ImportError, AttributeError) as error:
-            raise StartError(f"hosts.{domain}.router: {options.router!r} cannot be imported: {error}") from error
-        return router
+            return find_router(options.router, domain)
+        except RouterError as error:
+            raise StartError(f"hosts.{domain}.router: {error}") from error
 
     def _application(self) -> web.Application:
         http = self._config.http
@@ -183,27 +212,44 @@ class Server:
             *(console.routes(http.websocket_path) if http.console else ()),
         ]
         doorkeeper = Doorkeeper(self.endpoint.virtual_hosts, peers, origins)
-        return application(http.websocket_path, WebSocketHandler(self.endpoint, peers, doorkeeper).handle, pages)
+        refused = (doorkeeper.refused, self.endpoint.admission.refused)
+        self._metrics = MetricsPage(Figures(self.endpoint, refused, self.hosts, self.dispatch, self.storage))
+        pages += self._metrics.guarded(self._config.metrics.token)
+        handler = WebSocketHandler(self.endpoint, peers, doorkeeper).handle
+        self._paths = Paths(self.hosts, self.endpoint, peers, doorkeeper)
+        return application(http.websocket_path, handler, pages, self._paths.handle)
 
     def _unready(self) -> str:
         return "stopping" if self.endpoint.stopping else ""
 
-    async def _listen(
-        self, loop: asyncio.AbstractEventLoop, runner: web.AppRunner, where: Address, stack: AsyncExitStack
-    ) -> None:
+    async def _serve_metrics(self, loop: asyncio.AbstractEventLoop, stack: AsyncExitStack) -> None:
+        runner = web.AppRunner(self._metrics.application(), access_log=None, logger=logger())
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
         assert runner.server is not None
-        factory = acceptor(runner.server, self.endpoint.admission)
-        try:
-            if where.path:
-                listener = await loop.create_unix_server(factory, where.path, backlog=_BACKLOG)
-                stack.callback(Path(where.path).unlink, missing_ok=True)
-            else:
-                listener = await loop.create_server(factory, where.host, where.port, backlog=_BACKLOG)
-        except OSError as error:
-            raise StartError(f"http.listen: cannot listen on {where}: {_reason(error)}") from None
-        stack.callback(listener.close)
-        port = where.port if where.path else listener.sockets[0].getsockname()[1]
-        self.addresses.append(Address(where.host, port, where.path))
+        for entry in self._config.metrics.listen:
+            where = await _listen(loop, "metrics.listen", runner.server, address(entry), stack)
+            self.metrics_addresses.append(where)
+
+
+async def _listen(
+    loop: asyncio.AbstractEventLoop,
+    option: str,
+    factory: Callable[[], asyncio.Protocol],
+    where: Address,
+    stack: AsyncExitStack,
+) -> Address:
+    try:
+        if where.path:
+            listener = await loop.create_unix_server(factory, where.path, backlog=_BACKLOG)
+            stack.callback(Path(where.path).unlink, missing_ok=True)
+        else:
+            listener = await loop.create_server(factory, where.host, where.port, backlog=_BACKLOG)
+    except OSError as error:
+        raise StartError(f"{option}: cannot listen on {where}: {_reason(error)}") from None
+    stack.callback(listener.close)
+    port = where.port if where.path else listener.sockets[0].getsockname()[1]
+    return Address(where.host, port, where.path)
 
 
 def _reason(error: OSError) -> str:
@@ -229,13 +275,11 @@ Ready: TypeAlias = Callable[[Server], Awaitable[None]]
 
 def run(config: Config, ready: Ready | None = None) -> int:
     """Run a server until SIGTERM or SIGINT, and return the exit code. `ready` is awaited once it listens."""
-    logging.basicConfig(
-        level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
     _raise_file_limit()
     try:
+        configure_log(config.log, config.data_dir)
         uvloop.run(_serve(config, ready))
-    except (StartError, StorageError, ModuleError, HandoffError) as error:
+    except (StartError, StorageError, ModuleError, HandoffError, LogFileError) as error:
         print(f"xmppws: {error}", file=sys.stderr)
         return 1
     return 0
@@ -249,7 +293,10 @@ async def _serve(config: Config, ready: Ready | None) -> None:
     began = time.monotonic()
     server = Server(config)
     await server.start()
-    log.info("xmppws %s listens on %s, %.2f s after its start", __version__, _shown(server), time.monotonic() - began)
+    listening = _shown(server.addresses)
+    log.info("xmppws %s listens on %s, %.2f s after its start", __version__, listening, time.monotonic() - began)
+    if server.metrics_addresses:
+        log.info("metrics for Prometheus are served on %s", _shown(server.metrics_addresses))
     if ready is not None:
         await ready(server)
     await stopped.wait()
@@ -257,8 +304,8 @@ async def _serve(config: Config, ready: Ready | None) -> None:
     await server.stop()
 
 
-def _shown(server: Server) -> str:
-    return ", ".join(map(str, server.addresses))
+def _shown(addresses: list[Address]) -> str:
+    return ", ".join(map(str, addresses))
 
 
 def _raise_file_limit() -> None:

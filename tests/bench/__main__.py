@@ -30,6 +30,7 @@ BODY = b"x" * 100
 
 FILE = """
 data_dir = "{data}"
+metrics.listen = []
 [http]
 listen = ["127.0.0.1:0"]
 consider_websocket_secure = true

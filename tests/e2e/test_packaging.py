@@ -33,6 +33,7 @@ NOT_SOURCES = (
 )
 CONFIGURATION = """\
 data_dir = "{}"
+metrics.listen = []
 [http]
 listen = ["127.0.0.1:0"]
 consider_websocket_secure = true

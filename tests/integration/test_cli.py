@@ -278,7 +278,7 @@ def until(process: subprocess.Popen[str], text: str) -> str:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_the_server_runs_until_it_is_told_to_stop(config: Path, signum: signal.Signals) -> None:
-    config.write_text('http.listen = ["127.0.0.1:0"]\n' + config.read_text())
+    config.write_text('http.listen = ["127.0.0.1:0"]\nmetrics.listen = []\n' + config.read_text())
     with served(config) as process:
         until(process, "listens on")
         added = xmppws("user", "add", "-c", config, "bob@example.com", "--password-stdin", stdin="secret\n")
@@ -292,12 +292,12 @@ def test_the_server_runs_until_it_is_told_to_stop(config: Path, signum: signal.S
 def test_a_port_that_is_taken_is_named(config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        config.write_text(f'http.listen = ["{where}"]\n' + config.read_text())
+        config.write_text(f'http.listen = ["{where}"]\nmetrics.listen = []\n' + config.read_text())
         assert where.rpartition(":")[2] in refused(xmppws("serve", "-c", config))
 
 
 def test_a_server_without_a_virtual_host_says_so(config: Path) -> None:
-    config.write_text(f'data_dir = "{config.parent}/data"\nhttp.listen = ["127.0.0.1:0"]\n')
+    config.write_text(f'data_dir = "{config.parent}/data"\nhttp.listen = ["127.0.0.1:0"]\nmetrics.listen = []\n')
     with served(config) as process:
         assert "no virtual host is configured" in until(process, "listens on")
         process.terminate()

@@ -17,6 +17,7 @@ from xmppws.config import Host
 
 FILE = """
 data_dir = "{data}"
+metrics.listen = []
 [http]
 listen = ["{listen}"]
 trusted_proxies = ["unix"]

@@ -18,7 +18,7 @@ LAYERS = [
     {"cli"},
     {"app"},
     {"http", "admin"},
-    {"routers", "routes", "modules", "storage", "auth"},
+    {"routers", "routes", "modules", "storage", "auth", "log"},
     {"core"},
     {"stream", "config"},
     {"xml"},

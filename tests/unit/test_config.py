@@ -112,7 +112,8 @@ admins = [3]
         ':3: c2s.auth_timeout = "soon": must be a time such as "30s", "5m", "1h", "30d" or "500ms", '
         "or a number of seconds",
         ":5: c2s.max_depth = true: must be a whole number, without quotes",
-        ':9: http.listen[1] = "127.0.0.1": must be "address:port", "[IPv6 address]:port" or "unix:/path"',
+        ':9: http.listen[1] = "127.0.0.1": must be "address:port", "[IPv6 address]:port", "unix:/path" '
+        'or "systemd:name"',
         ':12: hosts."example.com".admins[0] = 3: must be a text in quotes, "like this"',
     ]
 
@@ -157,8 +158,8 @@ admins = [3]
         ("c2s.max_stanza_size = 1.5", "must be a size"),
         ("c2s.max_stanza_size = -1", "must be a size"),
         ('c2s.max_stanza_size = "1.5MiB"', "must be a size"),
-        ('c2s.max_unauthenticated_size = "1MiB"', "must not be larger than max_stanza_size"),
-        ('c2s.max_send_buffer = "100KiB"', "must not be smaller than max_stanza_size"),
+        ('c2s.max_unauthenticated_size = "1MiB"', "must not be larger than c2s.max_stanza_size"),
+        ('c2s.max_send_buffer = "100KiB"', "must not be smaller than c2s.max_stanza_size"),
         ('storage.url = "postgresql://db"', 'must be "sqlite:"'),
         ('log.level = "loud"', 'must be "debug" or'),
         ("hosts = 1", "one table for each host"),
@@ -174,7 +175,7 @@ admins = [3]
         ('hosts.a.allowed_origins = ["https://x/"]', "without a path"),
         ('hosts.a.allowed_origins = ["x"]', "must be"),
         ('hosts.a.allowed_origins = ["https://u@x"]', "must be"),
-        ('hosts.a.router = "upstream"', 'must be "local" or "package.module:Class"'),
+        ('hosts.a.router = "Up.Stream"', 'must be "local", the name of an installed router, or "package.module:Class"'),
         ("x = 1979-05-27T07:32:00Z", "is not known"),
     ],
 )

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from xmppws.config import Config, Host, Section, load, render_example
+from msgspec.structs import replace
+
+from xmppws.config import Config, Host, HostC2S, Listener, Section, load, render_example
 from xmppws.config.options import options, sections
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "xmppws.toml"
@@ -22,18 +24,16 @@ def test_every_line_that_is_commented_out_can_be_switched_on(tmp_path: Path) -> 
     path = tmp_path / "all.toml"
     path.write_text(re.sub(r"^#(?=\S)", "", EXAMPLE.read_text(), flags=re.MULTILINE))
     config = load(path)
-    assert (config.http, config.c2s, config.storage, config.log) == (
-        Config().http,
-        Config().c2s,
-        Config().storage,
-        Config().log,
-    )
-    assert config.data_dir == Config().data_dir
+    for part in ("c2s", "storage", "metrics", "data_dir", "admin_socket"):
+        assert getattr(config, part) == getattr(Config(), part)
+    assert replace(config.http, listeners=()) == Config().http
+    assert config.http.listeners == (Listener(address="unix:/run/xmppws/http.sock"),)
+    assert config.hosts["example.com"].c2s == HostC2S()
     assert list(config.hosts) == ["example.com"]
 
 
 def test_every_option_has_help_and_a_default_within_its_bounds() -> None:
-    declared: list[type[Section]] = [Config, Host, *sections(Config).values()]
+    declared: list[type[Section]] = [Config, Host, HostC2S, Listener, *sections(Config).values()]
     for section in declared:
         for option in options(section).values():
             assert option.opt.help.endswith(".")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fakes import ListRoute, World, got, stream_of
-from xmppws.core.loader import ModuleError, load
+from xmppws.core.catalog import Catalog, ModuleError
+from xmppws.core.loader import load
 from xmppws.core.module import Module, Target, iq_get
 from xmppws.core.roster import RosterItem, Subscription
 from xmppws.errors import End, InvalidFrom, Reason, Side, StreamConflict, UnsupportedStanzaType
@@ -224,7 +225,7 @@ def test_modules_that_cannot_be_loaded_are_explained(names: list[str], text: str
     world = World(built_in=False)
     known = {**BUILT_IN, "x": module("x", "y"), "y": module("y", "x")}
     with pytest.raises(ModuleError, match=r"^localhost: ") as error:
-        load(world.host, names, known)
+        load(world.host, names, Catalog(known))
     assert text in str(error.value)
 
 

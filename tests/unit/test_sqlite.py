@@ -40,14 +40,14 @@ async def count(database: SqliteDatabase) -> int:
 
 
 async def test_writes_that_come_together_are_committed_together(database: SqliteDatabase, path: Path) -> None:
-    commits = database.commits
+    commits = database.writing.seconds.count
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")  # makes the writer wait, as a slow disk does
         written = [database.submit([insert(str(n))], n) for n in range(1000)]
         other.execute("COMMIT")
     other.close()
     assert await asyncio.gather(*written) == list(range(1000))
-    assert database.commits - commits <= 4
+    assert database.writing.seconds.count - commits <= 4
     assert await count(database) == 1000
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
-from xmppws.cli.command import add_command, configuration
+from xmppws.cli.command import add_command, configuration_file
 
 if TYPE_CHECKING:
     from xmppws.cli.command import Commands
@@ -19,12 +20,13 @@ def add_to(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print every mistake and return 1, or say that there is none."""
-    from xmppws.config import ConfigError
+    from xmppws.cli.config_checks import check
+    from xmppws.config import read_config
 
-    try:
-        config = configuration(args.config)
-    except ConfigError as error:
-        print(error)
+    config, mistakes = read_config(configuration_file(args.config), os.environ)
+    found = config.source.in_order([*mistakes, *check(config)])
+    if found:
+        print(*found, sep="\n")
         return 1
     print(f"{config.source.file}: ok; virtual hosts: {', '.join(config.hosts) or 'none'}")
     return 0

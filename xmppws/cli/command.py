@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,16 @@ def add_command(commands: Commands, name: str, summary: str) -> argparse.Argumen
 
 
 def configuration(file: Path | None) -> Config:
-    """Load the file that was named, else the system's, else the defaults; raise `ConfigError`."""
-    # Imported here so that `--help` does not wait for it.
-    from xmppws.config import Config, load
+    """Load the file that was named, else the system's, else the defaults; raise `ConfigError`.
 
-    if file is None and not SYSTEM_FILE.exists():
-        return Config()
-    return load(file or SYSTEM_FILE)
+    What the environment sets goes over all of them.
+    """
+    # Imported here so that `--help` does not wait for it.
+    from xmppws.config import load
+
+    return load(configuration_file(file), os.environ)
+
+
+def configuration_file(file: Path | None) -> Path | None:
+    """Return the file that was named, else the system's, else None: the defaults."""
+    return file or (SYSTEM_FILE if SYSTEM_FILE.exists() else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from xmppws.cli.demo import greet
     from xmppws.config import demo_config
 
-    config = demo_config() if args.demo and args.config is None else configuration(args.config)
+    config = demo_config(os.environ) if args.demo and args.config is None else configuration(args.config)
     if args.demo and "localhost" not in config.hosts:
         raise CommandError(f"--demo makes accounts at localhost, which is no virtual host of {config.source.file}")
     if not config.hosts:

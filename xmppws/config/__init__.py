@@ -5,9 +5,11 @@ from xmppws.config.demo import demo_config
 from xmppws.config.example import render_example
 from xmppws.config.kinds import Duration, Size
 from xmppws.config.loader import load, module_options
+from xmppws.config.loader import read as read_config
+from xmppws.config.manual import render_manual
 from xmppws.config.mistakes import ConfigError, Mistake
 from xmppws.config.options import Opt, Section
-from xmppws.config.sections import C2S, Config, Host, Http, Log, Storage
+from xmppws.config.sections import C2S, Config, Host, HostC2S, Http, Listener, Log, Metrics, Storage
 
 __all__ = [
     "C2S",
@@ -16,8 +18,11 @@ __all__ = [
     "ConfigError",
     "Duration",
     "Host",
+    "HostC2S",
     "Http",
+    "Listener",
     "Log",
+    "Metrics",
     "Mistake",
     "Opt",
     "Section",
@@ -27,5 +32,7 @@ __all__ = [
     "demo_config",
     "load",
     "module_options",
+    "read_config",
     "render_example",
+    "render_manual",
 ]

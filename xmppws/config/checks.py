@@ -10,19 +10,28 @@ from xmppws.jid import InvalidJid, Jid, prepare_domain
 _tcp = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})").fullmatch
 _class_path = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*").fullmatch
 _module_name = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
+_descriptor_name = re.compile(r"[!-9;-~]{1,255}").fullmatch
+_mode = re.compile(r"0?[0-7]{3}").fullmatch
 _path = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+").fullmatch
 
-_LISTEN = 'must be "address:port", "[IPv6 address]:port" or "unix:/path"'
+_LISTEN = 'must be "address:port", "[IPv6 address]:port", "unix:/path" or "systemd:name"'
 
 
 class Address(NamedTuple):
-    """Where a listener listens: `host` (IPv6 without brackets) and `port`, or `path` of a Unix socket."""
+    """Where a listener listens.
+
+    Either `host` (IPv6 without brackets) and `port`, or `path` of a Unix socket, or the `name` of sockets that systemd
+    hands over (FileDescriptorName= in systemd.socket(5)).
+    """
 
     host: str = ""
     port: int = 0
     path: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
+        if self.name:
+            return f"systemd:{self.name}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"unix:{self.path}" if self.path else f"{host}:{self.port}"
 
@@ -33,6 +42,10 @@ def address(text: str) -> Address:
         if not text.startswith("unix:/"):
             raise ValueError('a Unix socket is written with its whole path, "unix:/run/xmppws/http.sock"')
         return Address(path=text.removeprefix("unix:"))
+    if text.startswith("systemd:"):
+        if not _descriptor_name(text.removeprefix("systemd:")):
+            raise ValueError("the name of a systemd socket has 1 to 255 printable ASCII characters without colon")
+        return Address(name=text.removeprefix("systemd:"))
     match = _tcp(text)
     if not match or int(match[2]) > 65535:
         raise ValueError(_LISTEN)
@@ -46,6 +59,20 @@ def address(text: str) -> Address:
 def listen(text: str) -> str:
     """Check where to listen."""
     address(text)
+    return text
+
+
+def mode(text: str) -> str:
+    """Check the mode of a Unix socket."""
+    if not _mode(text):
+        raise ValueError('must be an octal mode such as "0660"')
+    return text
+
+
+def admin_socket(text: str) -> str:
+    """Check the path of the admin socket, "auto" or "" (none)."""
+    if text not in ("auto", "") and not text.startswith("/"):
+        raise ValueError('must be a whole path such as "/run/xmppws/admin.sock", "auto" or ""')
     return text
 
 
@@ -134,8 +161,8 @@ def module(text: str) -> str:
 
 def router(text: str) -> str:
     """Check a name of a router."""
-    if text != "local" and not _class_path(text):
-        raise ValueError('must be "local" or "package.module:Class"')
+    if not _class_path(text) and not _module_name(text):
+        raise ValueError('must be "local", the name of an installed router, or "package.module:Class"')
     return text
 
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from xmppws.config.options import Option, Section, options, sections
+from xmppws.config.options import Option, Section, lists, options, sections
 from xmppws.config.sections import Config, Host
 
 WIDTH = 100
@@ -22,6 +22,15 @@ _HOST_HEAD = """\
 
 #[hosts."example.com"]
 """
+_HOST_SECTION = """\
+# What a host does not set here is as in [{name}].
+#[hosts."example.com".{name}]
+"""
+_LIST_HEAD = """\
+# --- {help} One table each. ---
+
+#[[{name}]]
+"""
 _MODULES = """\
 # --- Modules: one table each, [modules.NAME] for all hosts or [hosts."example.com".modules.NAME] for one. ---
 """
@@ -29,15 +38,23 @@ _MODULES = """\
 
 def render_example() -> str:
     """Return the example: every option with its help, commented out."""
-    return "\n".join(
-        [_HEAD, *_options(Config), *_sections(), _HOST_HEAD, *_options(Host, leave=options(Config)), _MODULES]
-    )
+    return "\n".join([_HEAD, *_options(Config), *_sections(), _HOST_HEAD, *_host(), _MODULES])
 
 
 def _sections() -> Iterator[str]:
     for name, section in sections(Config).items():
         yield f"# --- {section.__doc__} ---\n\n[{name}]\n"
         yield from _options(section)
+        for list_, entry in lists(section).items():
+            yield _LIST_HEAD.format(help=entry.__doc__, name=f"{name}.{list_}")
+            yield from _options(entry)
+
+
+def _host() -> Iterator[str]:
+    yield from _options(Host, leave=options(Config))
+    for name, section in sections(Host).items():
+        yield _HOST_SECTION.format(name=name)
+        yield from (f"#{option.name} = {option.write(_value(option))}\n" for option in options(section).values())
 
 
 def _options(section: type[Section], leave: Any = ()) -> Iterator[str]:
@@ -52,12 +69,6 @@ def _value(option: Option) -> Any:
 
 def _help(option: Option) -> str:
     text = option.opt.help if option.opt.example is None else f"{option.opt.help} (Example.)"
-    if option.opt.choices:
-        text += f" One of: {', '.join(option.opt.choices)}."
-    if option.opt.minimum is not None and option.opt.maximum is not None:
-        text += f" {_plain(option, option.opt.minimum)} to {_plain(option, option.opt.maximum)}."
+    if option.bounds:
+        text += f" {option.bounds[0].upper()}{option.bounds[1:]}."
     return textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-
-
-def _plain(option: Option, bound: float) -> str:
-    return option.kind.write(bound).strip('"')

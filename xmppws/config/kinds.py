@@ -23,8 +23,9 @@ _size = re.compile(rf"([0-9]{{1,15}}) ?({'|'.join(_BYTES)})").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of value: `read` raises ValueError with the rule that a value of TOML breaks."""
+    """A kind of value: its name in the manual; `read` raises ValueError with the rule that a value of TOML breaks."""
 
+    name: str
     read: Callable[[object], Any]
     write: Callable[[Any], str]
 
@@ -94,13 +95,13 @@ def _tables(value: object) -> Mapping[str, Mapping[str, Any]]:
     return MappingProxyType({name: MappingProxyType(table) for name, table in value.items()})
 
 
-TEXT = Kind(_text, _quoted)
-PATH = Kind(_path, lambda path: _quoted(str(path)))
-FLAG = Kind(_flag, lambda value: ("false", "true")[value])
-INTEGER = Kind(_integer, str)
-DURATION = Kind(_read_duration, _write_duration)
-SIZE = Kind(_read_size, _write_size)
-TABLES = Kind(_tables, lambda _: "{}")
+TEXT = Kind("text", _text, _quoted)
+PATH = Kind("path", _path, lambda path: _quoted(str(path)))
+FLAG = Kind("true or false", _flag, lambda value: ("false", "true")[value])
+INTEGER = Kind("whole number", _integer, str)
+DURATION = Kind("time", _read_duration, _write_duration)
+SIZE = Kind("size", _read_size, _write_size)
+TABLES = Kind("tables", _tables, lambda _: "{}")
 
 # The kinds of options whose type alone says it.
 KINDS: Mapping[Any, Kind] = MappingProxyType({str: TEXT, Path: PATH, bool: FLAG, int: INTEGER})

@@ -22,7 +22,8 @@ class Opt:
     """What an option means and what it may be.
 
     `check` prepares a text, raising ValueError with the rule it breaks; in a list it sees each entry. `example` stands
-    in the example file when the default cannot.
+    in the example file when the default cannot. A `secret` may stand in a file of its own, and is never shown. A path
+    that is `relative` begins in the directory of the file that sets it.
     """
 
     help: str
@@ -31,6 +32,8 @@ class Opt:
     choices: tuple[str, ...] = ()
     check: Callable[[str], str] | None = None
     example: Any = None
+    secret: bool = False
+    relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,15 @@ class Option:
         if self.opt.choices and read not in self.opt.choices:
             raise ValueError("must be " + " or ".join(f'"{choice}"' for choice in self.opt.choices))
         return self.opt.check(read) if self.opt.check else read
+
+    @property
+    def bounds(self) -> str:
+        """What the value may be, such as "1s to 1h", or ""."""
+        if self.opt.choices:
+            return "one of: " + ", ".join(self.opt.choices)
+        if self.opt.minimum is None or self.opt.maximum is None:
+            return ""
+        return " to ".join(self.kind.write(bound).strip('"') for bound in (self.opt.minimum, self.opt.maximum))
 
     def write(self, value: Any) -> str:
         """Return a value as TOML."""
@@ -76,6 +88,16 @@ def sections(section: type[Section]) -> dict[str, type[Section]]:
     """Return the sections within a section, by name."""
     hints = get_type_hints(section)
     return {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Section)}
+
+
+def lists(section: type[Section]) -> dict[str, type[Section]]:
+    """Return the sections that a section has any number of, by name: arrays of tables in TOML."""
+    hints = get_type_hints(section)
+    return {
+        name: get_args(hint)[0]
+        for name, hint in hints.items()
+        if get_origin(hint) is tuple and isinstance(get_args(hint)[0], type) and issubclass(get_args(hint)[0], Section)
+    }
 
 
 def _option(name: str, hint: Any, default: Any) -> Option:

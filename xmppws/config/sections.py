@@ -21,6 +21,17 @@ def _no_tables() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
+class HostC2S(Section, frozen=True, kw_only=True):
+    """Limits of clients that each virtual host may set for itself."""
+
+    # RFC 6120 section 13.12: "A deployed server's maximum stanza size MUST NOT be smaller than 10000 bytes".
+    max_stanza_size: Annotated[
+        Size, Opt("Largest stanza of a client that is logged in.", minimum=10_000, maximum=64 * MIB)
+    ] = 256 * KIB
+    # RFC 6120 section 6.4.5 advises 2 to 5 retries.
+    max_auth_attempts: Annotated[int, Opt("Failed logins until a connection is closed.", minimum=1, maximum=20)] = 3
+
+
 class HostOptions(Section, frozen=True, kw_only=True):
     """Options of a virtual host that may also stand at top level, for every host."""
 
@@ -66,9 +77,50 @@ class Host(HostOptions, frozen=True, kw_only=True):
             check=checks.origin,
         ),
     ] = ("*",)
-    router: Annotated[str, Opt('Who handles the streams: "local", or "package.module:Class".', check=checks.router)] = (
-        "local"
-    )
+    certificate: Annotated[
+        str,
+        Opt(
+            "File of the host's certificate and its chain, PEM, for TLS without a proxy.",
+            relative=True,
+            example="/etc/letsencrypt/live/example.com/fullchain.pem",
+        ),
+    ] = ""
+    key: Annotated[
+        str,
+        Opt(
+            "File of the private key, PEM. Default: in the certificate's file.",
+            relative=True,
+            example="/etc/letsencrypt/live/example.com/privkey.pem",
+        ),
+    ] = ""
+    router: Annotated[
+        str,
+        Opt(
+            'Who handles the streams: "local", the name of an installed router, or "package.module:Class".',
+            check=checks.router,
+        ),
+    ] = "local"
+    c2s: HostC2S = HostC2S()
+
+
+class Listener(Section, frozen=True, kw_only=True):
+    """A listener of `http.listeners`, the long form of `http.listen`."""
+
+    address: Annotated[
+        str,
+        Opt(
+            'Where to listen: "address:port", "[IPv6 address]:port", "unix:/path" or "systemd:name".',
+            check=checks.listen,
+            example="unix:/run/xmppws/http.sock",
+        ),
+    ] = ""
+    tls: Annotated[bool, Opt("Speak TLS, with the certificate below or those of the hosts.")] = False
+    certificate: Annotated[str, Opt("File of the certificate and its chain, PEM.", relative=True)] = ""
+    key: Annotated[str, Opt("File of the private key, PEM. Default: in the certificate's file.", relative=True)] = ""
+    proxy_protocol: Annotated[
+        bool, Opt("Each connection begins with a PROXY header, version 1 or 2, from a trusted proxy.")
+    ] = False
+    mode: Annotated[str, Opt("Access to a Unix socket, in octal.", check=checks.mode)] = "0660"
 
 
 class Http(Section, frozen=True, kw_only=True):
@@ -77,7 +129,8 @@ class Http(Section, frozen=True, kw_only=True):
     listen: Annotated[
         tuple[str, ...],
         Opt(
-            'Where to listen: "address:port", "[IPv6 address]:port" or "unix:/path". TLS ends in a proxy.',
+            'Where to listen: "address:port", "[IPv6 address]:port", "unix:/path" or "systemd:name". Where a host has '
+            "a certificate and no listener of the long form speaks TLS, port 5281 of the same addresses does.",
             check=checks.listen,
         ),
     ] = ("127.0.0.1:5280",)
@@ -106,9 +159,10 @@ class Http(Section, frozen=True, kw_only=True):
         ),
     ] = "auto"
     console: Annotated[bool, Opt("Serve a page at / that logs in and chats in the browser.")] = False
+    listeners: tuple[Listener, ...] = ()
 
 
-class C2S(Section, frozen=True, kw_only=True):
+class C2S(HostC2S, frozen=True, kw_only=True):
     """Limits and time-outs of clients."""
 
     handshake_timeout: Annotated[
@@ -133,10 +187,6 @@ class C2S(Section, frozen=True, kw_only=True):
     close_timeout: Annotated[
         Duration, Opt("Time a client has to answer a close before the socket is cut.", minimum=0.1, maximum=HOUR)
     ] = 5 * SECOND
-    # RFC 6120 section 13.12: "A deployed server's maximum stanza size MUST NOT be smaller than 10000 bytes".
-    max_stanza_size: Annotated[
-        Size, Opt("Largest stanza of a client that is logged in.", minimum=10_000, maximum=64 * MIB)
-    ] = 256 * KIB
     max_unauthenticated_size: Annotated[
         Size, Opt("Largest message of a client that is not logged in yet.", minimum=2 * KIB, maximum=64 * MIB)
     ] = 16 * KIB
@@ -146,8 +196,6 @@ class C2S(Section, frozen=True, kw_only=True):
     max_unauthenticated_per_address: Annotated[
         int, Opt("Connections from one address that are not logged in yet.", minimum=1, maximum=1_000_000)
     ] = 100
-    # RFC 6120 section 6.4.5 advises 2 to 5 retries.
-    max_auth_attempts: Annotated[int, Opt("Failed logins until a connection is closed.", minimum=1, maximum=20)] = 3
     max_send_buffer: Annotated[
         Size, Opt("Bytes that may wait for one slow client.", minimum=16 * KIB, maximum=1024 * MIB)
     ] = 1 * MIB
@@ -165,12 +213,47 @@ class Storage(Section, frozen=True, kw_only=True):
     ] = "sqlite:"
 
 
+class Metrics(Section, frozen=True, kw_only=True):
+    """Figures for Prometheus, at /metrics."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        Opt("Where to listen for them alone, written as in http.listen. [] is nowhere.", check=checks.listen),
+    ] = ("127.0.0.1:5282",)
+    token: Annotated[
+        str,
+        Opt(
+            'With it, the listeners of [http] serve /metrics too, to requests with "Authorization: Bearer TOKEN". '
+            '"": they do not.',
+            secret=True,
+        ),
+    ] = ""
+
+
 class Log(Section, frozen=True, kw_only=True):
     """What is logged."""
 
     level: Annotated[
         str, Opt("The least important messages that are logged.", choices=("debug", "info", "warning", "error"))
     ] = "info"
+    format: Annotated[
+        str, Opt("Lines for people, or one JSON object a line for programs.", choices=("text", "json"))
+    ] = "text"
+    error_file: Annotated[
+        str,
+        Opt(
+            'File that keeps the newest warnings and errors as JSON lines, relative to data_dir; "" is none.',
+            example="logs/errors.log",
+        ),
+    ] = ""
+    error_max_entries: Annotated[int, Opt("How many of them it keeps.", minimum=1, maximum=100_000)] = 200
+    audit_file: Annotated[
+        str,
+        Opt(
+            'File of log-ins, failures, and what admins did, as JSON lines, relative to data_dir; "" is none.',
+            example="logs/audit.log",
+        ),
+    ] = ""
 
 
 class Config(HostOptions, frozen=True, kw_only=True):
@@ -179,10 +262,27 @@ class Config(HostOptions, frozen=True, kw_only=True):
     In `hosts`, what a host does not set is filled in from top level.
     """
 
+    include: Annotated[
+        tuple[str, ...],
+        Opt("Further files to read, in the order of their names.", example=("conf.d/*.toml",), relative=True),
+    ] = ()
     data_dir: Annotated[Path, Opt("Directory of the server's data.")] = Path("/var/lib/xmppws")
+    plugin_paths: Annotated[
+        tuple[str, ...],
+        Opt("Directories with modules of your own, one file each.", relative=True, example=("/etc/xmppws/modules",)),
+    ] = ()
+    admin_socket: Annotated[
+        str,
+        Opt(
+            "Unix socket by which `xmppws status` and its siblings reach the server; its mode, 0660, says who may. "
+            '"": none. "auto": /run/xmppws/admin.sock where that directory exists, else none.',
+            check=checks.admin_socket,
+        ),
+    ] = "auto"
     http: Http = Http()
     c2s: C2S = C2S()
     storage: Storage = Storage()
+    metrics: Metrics = Metrics()
     log: Log = Log()
     hosts: Mapping[str, Host] = field(default_factory=_no_tables)
     source: Source = Source()

@@ -1,17 +1,17 @@
-"""The file a configuration came from: its text, read with care, and the line of each key."""
+"""Where a configuration came from: files read with care, and the place of each key."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from xmppws.config.lines import Key, key_lines
-from xmppws.config.mistakes import ConfigError, Mistake
+from xmppws.config.mistakes import ConfigError, Mistake, shown
 
 MAX_FILE_SIZE = 1024 * 1024
 
@@ -19,18 +19,55 @@ _bare_key = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 _at_line = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)")
 
 
+class Place(NamedTuple):
+    """Where a key stands.
+
+    `line` counts from 1; 0 is none. `name` is what stands there, when that is not the key.
+    """
+
+    file: str
+    line: int = 0
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else f"{self.file}: {self.name}" if self.name else self.file
+
+    @property
+    def directory(self) -> Path:
+        """The directory where a relative path begins."""
+        return Path(self.file).parent if self.line else Path()
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where keys stand: `lines` by key, counted from 1."""
+    """The main file, and where keys stand, in it or elsewhere."""
 
     file: str = "built-in defaults"
-    lines: Mapping[Key, int] = field(default_factory=lambda: MappingProxyType({}))
+    places: Mapping[Key, Place] = field(default_factory=lambda: MappingProxyType({}))
 
-    def line(self, key: Key) -> int:
-        """Return the line of a key, or else of the nearest table around it; 0 if there is none."""
-        while key and key not in self.lines:
+    def place(self, key: Key) -> Place:
+        """Return the place of a key, or else of the nearest table around it, or else of the main file."""
+        while key and key not in self.places:
             key = key[:-1]
-        return self.lines.get(key, 0)
+        return self.places.get(key, Place(self.file))
+
+    def mistake(self, key: Key, value: object, rule: str, hint: str = "") -> Mistake:
+        """Return a mistake at the place of a key; `value` None is not shown."""
+        place = self.place(key)
+        return Mistake(place.file, place.line, place.name or dotted(key), _shown(value), rule, hint)
+
+    def in_order(self, mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
+        """Sort mistakes by file, in the order of reading, and line; each is told once."""
+        files = [self.file, *dict.fromkeys(place.file for place in self.places.values())]
+        ranks = {file: rank for rank, file in reversed(list(enumerate(files)))}
+        return tuple(
+            sorted(dict.fromkeys(mistakes), key=lambda mistake: (ranks.get(mistake.file, len(files)), mistake.line))
+        )
+
+    def renamed(self, old: Key, new: Key) -> Source:
+        """Return the source with what is below `old` found below `new` too."""
+        places = {(*new, *key[len(old) :]): place for key, place in self.places.items() if key[: len(old)] == old}
+        return Source(self.file, MappingProxyType({**self.places, **places}))
 
 
 def dotted(key: Key) -> str:
@@ -56,7 +93,17 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
         found = _at_line.search(str(error))
         rule = _at_line.sub("", str(error)) + (f" (column {found[2]})" if found else "")
         raise _unreadable(path, f"no TOML: {rule}", int(found[1]) if found else text.count("\n") + 1) from None
-    return document, Source(str(path), MappingProxyType(key_lines(text)))
+    places = {key: Place(str(path), line) for key, line in key_lines(text).items()}
+    return document, Source(str(path), MappingProxyType(places))
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return in words why a file cannot be read."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else shown(value)
 
 
 def _text(path: Path) -> str:
@@ -64,7 +111,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_SIZE + 1)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise _unreadable(path, f"cannot be read: {reason(error)}") from None
     if len(data) > MAX_FILE_SIZE:
         raise _unreadable(path, f"is larger than {MAX_FILE_SIZE} bytes")
     try:

@@ -148,6 +148,7 @@ def send_all(sessions: list[Session], stanza: Stanza) -> None:
     """Send one stanza to several sessions, written once."""
     wire = stanza.wire
     for session in sessions:
+        session.host.traffic.sent[stanza.kind] += 1
         session.stream.send(wire)
 
 

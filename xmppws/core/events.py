@@ -89,3 +89,15 @@ class RosterWanted:
 
     account: Jid
     items: dict[Jid, RosterItem] | None = None
+
+
+@dataclass(slots=True)
+class DiscoItemsWanted:
+    """Somebody asks for the items of a node of the host: the handler sets `items` as (JID, node, name).
+
+    Stopping means that they are set; else there is no such node.
+    """
+
+    asker: Jid
+    node: str
+    items: list[tuple[str, str, str]] | None = None

@@ -52,10 +52,11 @@ Handler: TypeAlias = Callable[[E], Verdict | Awaitable[Verdict]]
 class Hooks:
     """The handlers of one host."""
 
-    __slots__ = ("_handlers", "_observers", "_phases")
+    __slots__ = ("_handlers", "_observers", "_phases", "_ranks")
 
     def __init__(self) -> None:
         self._phases: dict[type, list[tuple[Phase, str, Handler[Any]]]] = {}
+        self._ranks: dict[str, int] = {}
         self._handlers: dict[type, tuple[Handler[Any], ...]] = {}
         self._observers: dict[type, tuple[Handler[Any], ...]] = {}
 
@@ -63,7 +64,22 @@ class Hooks:
         """Add a handler for a type of event on behalf of the module `owner`."""
         entries = self._phases.setdefault(event, [])
         entries.append((phase, owner, handler))
-        entries.sort(key=lambda entry: entry[0])
+        # A module that is replaced keeps its place among the others.
+        self._ranks.setdefault(owner, len(self._ranks))
+        entries.sort(key=lambda entry: (entry[0], self._ranks[entry[1]]))
+        self._index(event, entries)
+
+    def remove(self, owner: str) -> None:
+        """Take back the handlers of a module."""
+        for event, entries in list(self._phases.items()):
+            kept = [entry for entry in entries if entry[1] != owner]
+            if kept:
+                self._phases[event] = kept
+                self._index(event, kept)
+            elif entries:
+                del self._phases[event], self._handlers[event], self._observers[event]
+
+    def _index(self, event: type, entries: list[tuple[Phase, str, Handler[Any]]]) -> None:
         self._handlers[event] = tuple(handler for phase, _, handler in entries if phase is not Phase.OBSERVE)
         self._observers[event] = tuple(handler for phase, _, handler in entries if phase is Phase.OBSERVE)
 

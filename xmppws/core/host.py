@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from xmppws.core.audit import audit
 from xmppws.core.auth import Provider
+from xmppws.core.declare import Binding
 from xmppws.core.events import SessionBound, SessionEnded
 from xmppws.core.hooks import Hooks
 from xmppws.core.module import IqDeclaration, IqHandler, Module, Target
 from xmppws.core.session import Session
 from xmppws.core.sessions import Sessions
 from xmppws.core.stores import Stores
+from xmppws.core.traffic import Traffic
 from xmppws.errors import End, StreamConflict
 from xmppws.jid import Jid
 
@@ -31,17 +34,23 @@ class Host:
         stores: Stores,
         providers: tuple[Provider, ...],
         new_id: Callable[[], str],
+        admins: frozenset[Jid] = frozenset(),
     ) -> None:
         self.domain = domain
         self.jid = Jid.parse(domain)
         self.dispatch = dispatch
         self.stores = stores
         self.providers = providers
+        self.admins = admins
+        """Accounts, as bare JIDs, that may do more."""
         self.new_id = new_id
         """Makes an unguessable id, a short string of letters and digits."""
         self.hooks = Hooks()
         self.modules: dict[str, Module] = {}
+        self.bindings: list[Binding] = []
+        """What the loaded modules declare, of every kind."""
         self.sessions = Sessions()
+        self.traffic = Traffic()
         self._iq_handlers: dict[tuple[str, str, Target], IqHandler] = {}
 
     def add_iq_handler(self, declaration: IqDeclaration, handler: IqHandler) -> None:
@@ -51,6 +60,15 @@ class Host:
             if key in self._iq_handlers:
                 raise ValueError(f"iq {declaration.type} {declaration.tag} to {target.name} is answered already")
             self._iq_handlers[key] = handler
+
+    def remove_bindings(self, owner: str) -> None:
+        """Take back all that a module declares, before another takes its place."""
+        for binding in self.bindings:
+            if binding.owner == owner and isinstance(binding.declaration, IqDeclaration):
+                for target in binding.declaration.to:
+                    self._iq_handlers.pop((binding.declaration.type, binding.declaration.tag, target), None)
+        self.bindings = [binding for binding in self.bindings if binding.owner != owner]
+        self.hooks.remove(owner)
 
     def iq_handler(self, type: str, tag: str, target: Target) -> IqHandler | None:
         """Return who answers a request."""
@@ -71,6 +89,7 @@ class Host:
         jid = account.with_resource(resource or self.new_id())
         older = self.sessions.find(jid)
         if older is not None:
+            audit("session-replaced", id=older.stream.id, by=stream.id, user=jid.text, address=stream.address)
             older.stream.end(StreamConflict("A newer session took over the resource"))
         session = Session(jid, self, stream)
         self.sessions.add(session)

@@ -2,48 +2,83 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
+from xmppws.config import Section
+from xmppws.core import metrics
+from xmppws.core.catalog import Catalog, ModuleError
+from xmppws.core.declare import Binding, bindings
 from xmppws.core.host import Host
-from xmppws.core.module import HookDeclaration, IqDeclaration, IqHandler, Module
+from xmppws.core.module import HookDeclaration, IqDeclaration, Module
+
+OptionsOf = Callable[[str, type[Section]], Section]
+"""Returns the options of a module by its name, as its class declares them."""
 
 
-class ModuleError(Exception):
-    """A module that cannot be loaded; the text is for the sysadmin."""
+def defaults(name: str, section: type[Section]) -> Section:
+    """Return the options of a module that is not configured."""
+    return section()
 
 
-def load(host: Host, names: Iterable[str], known: Mapping[str, type[Module]]) -> None:
-    """Load modules by name. Raises `ModuleError`."""
-    for name in _ordered(host.domain, list(names), known):
-        module = known[name](host)
-        host.modules[name] = module
-        for declaration, method in module.declared():
-            if isinstance(declaration, HookDeclaration):
-                host.hooks.add(declaration.event, declaration.phase, method, name)
-            else:
-                _add_iq_handler(host, declaration, method, name)
+def load(host: Host, names: Iterable[str], catalog: Catalog, options: OptionsOf = defaults) -> None:
+    """Load modules by name. Raises `ModuleError`, and whatever `options` raises."""
+    for name in _ordered(host.domain, list(names), catalog):
+        module = catalog.find(name)
+        _add(host, module(host, options(name, module.Options)))
 
 
-def _add_iq_handler(host: Host, declaration: IqDeclaration, handler: IqHandler, owner: str) -> None:
+async def replace(host: Host, module: type[Module], options: OptionsOf) -> None:
+    """Put a module that was read again in the place of the one that is loaded. Raises `ModuleError`."""
+    new = module(host, options(module.name, module.Options))
+    old = host.modules[module.name]
+    await old.stop()
+    host.remove_bindings(module.name)
     try:
-        host.add_iq_handler(declaration, handler)
+        _add(host, new)
+    except ModuleError:
+        host.remove_bindings(module.name)
+        _add(host, old)
+        await old.start()
+        raise
+    await new.start()
+
+
+def _add(host: Host, module: Module) -> None:
+    try:
+        metrics.check(module.name, type(module))
     except ValueError as error:
-        raise ModuleError(f"{host.domain}: module '{owner}': {error}") from None
+        raise ModuleError(f"{host.domain}: module '{module.name}': {error}") from None
+    host.modules[module.name] = module
+    for binding in bindings(module.name, module):
+        _bind(host, binding)
 
 
-def _ordered(domain: str, names: list[str], known: Mapping[str, type[Module]]) -> list[str]:
+def _bind(host: Host, binding: Binding) -> None:
+    declaration = binding.declaration
+    if isinstance(declaration, HookDeclaration):
+        host.hooks.add(declaration.event, declaration.phase, binding.method, binding.owner)
+    elif isinstance(declaration, IqDeclaration):
+        try:
+            host.add_iq_handler(declaration, binding.method)
+        except ValueError as error:
+            raise ModuleError(f"{host.domain}: module '{binding.owner}': {error}") from None
+    host.bindings.append(binding)
+
+
+def _ordered(domain: str, names: list[str], catalog: Catalog) -> list[str]:
     """Put every module behind those that it requires, and otherwise keep the order given."""
     ordered: list[str] = []
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in ordered:
             return
-        if name not in known:
-            raise ModuleError(_unknown(domain, name, known))
         if name in path:
             raise ModuleError(f"{domain}: modules require each other in a circle: {' → '.join((*path, name))}")
-        for required in known[name].requires:
+        try:
+            requires = catalog.find(name).requires
+        except ModuleError as error:
+            raise ModuleError(f"{domain}: {error}") from error
+        for required in requires:
             if required not in names:
                 raise ModuleError(f"{domain}: module '{name}' requires '{required}', which is not enabled")
             visit(required, (*path, name))
@@ -52,9 +87,3 @@ def _ordered(domain: str, names: list[str], known: Mapping[str, type[Module]]) -
     for name in names:
         visit(name, ())
     return ordered
-
-
-def _unknown(domain: str, name: str, known: Mapping[str, type[Module]]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(sorted(known))}"
-    return f"{domain}: there is no module '{name}'; {hint}"

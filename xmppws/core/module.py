@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Flag
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from xmppws.core.hooks import Handler, Phase
+from xmppws.config import Section
+from xmppws.core.declare import declare
+from xmppws.core.hooks import Phase
+from xmppws.core.stores import Archive, KeyValue, Map, Stores
 from xmppws.xml.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -54,8 +57,8 @@ IqHandler: TypeAlias = Callable[[Stanza], Stanza | Awaitable[Stanza | None] | No
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E")
 M = TypeVar("M")
-
-_DECLARATIONS = "_xmppws_declarations"
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 def iq_get(namespace: str, name: str, *, to: Target) -> Callable[[F], F]:
@@ -63,7 +66,7 @@ def iq_get(namespace: str, name: str, *, to: Target) -> Callable[[F], F]:
 
     It returns the reply, or None if it sends one itself.
     """
-    return _declare(IqDeclaration("get", f"{{{namespace}}}{name}", to))
+    return declare(IqDeclaration("get", f"{{{namespace}}}{name}", to))
 
 
 def iq_set(namespace: str, name: str, *, to: Target) -> Callable[[F], F]:
@@ -71,25 +74,48 @@ def iq_set(namespace: str, name: str, *, to: Target) -> Callable[[F], F]:
 
     It returns the reply, or None if it sends one itself.
     """
-    return _declare(IqDeclaration("set", f"{{{namespace}}}{name}", to))
+    return declare(IqDeclaration("set", f"{{{namespace}}}{name}", to))
 
 
 def on(event: type[E], phase: Phase) -> Callable[[Callable[[M, E], Any]], Callable[[M, E], Any]]:
     """Declare a method that handles an event."""
-    return _declare(HookDeclaration(event, phase))
+    return declare(HookDeclaration(event, phase))
 
 
-def _declare(declaration: IqDeclaration | HookDeclaration) -> Callable[[F], F]:
-    def mark(method: F) -> F:
-        declarations = (*getattr(method, _DECLARATIONS, ()), declaration)
-        setattr(method, _DECLARATIONS, declarations)
-        return method
+class StoreAttribute(Generic[S]):
+    """A store as an attribute of a module's class: opened on the host's storage when first used."""
 
-    return mark
+    def __init__(self, open: Callable[[Stores], S]) -> None:
+        self._open = open
+        self._attribute = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._attribute = name
+
+    def __get__(self, module: Module, owner: type) -> S:
+        store = self._open(module.host.stores)
+        # Found there from now on: this descriptor stands behind the instance's own attributes.
+        vars(module)[self._attribute] = store
+        return store
+
+
+def keyvalue_store(name: str, type: type[T]) -> StoreAttribute[KeyValue[T]]:
+    """Declare a store of one value per owner."""
+    return StoreAttribute(lambda stores: stores.keyvalue(name, type))
+
+
+def map_store(name: str, type: type[T]) -> StoreAttribute[Map[T]]:
+    """Declare a store of many keys per owner."""
+    return StoreAttribute(lambda stores: stores.map(name, type))
+
+
+def archive_store(name: str) -> StoreAttribute[Archive]:
+    """Declare an append-only store, ordered by time."""
+    return StoreAttribute(lambda stores: stores.archive(name))
 
 
 class Module:
-    """A feature in one file. Subclasses declare; methods marked with `iq_get`, `iq_set` and `on` do the work."""
+    """A feature in one file. Subclasses declare; methods marked with `iq_get`, `on` and their like do the work."""
 
     name: ClassVar[str]
     xeps: ClassVar[tuple[Xep, ...]] = ()
@@ -99,28 +125,17 @@ class Module:
     """What service discovery says of the host."""
     stream_features: ClassVar[bytes] = b""
     """What is offered to a client after log-in, as XML that declares its namespace."""
+    Options: ClassVar[type[Section]] = Section
+    """The module's table in the configuration, `[modules.NAME]`; what was configured is `self.options`."""
 
-    def __init__(self, host: Host) -> None:
+    options: Section
+
+    def __init__(self, host: Host, options: Section) -> None:
         self.host = host
+        self.options = options
 
-    def declared(self) -> Iterator[tuple[IqDeclaration | HookDeclaration, Callable[[Any], Any]]]:
-        """Return each declaration with its bound method, in the order of definition, base classes first."""
-        names = dict.fromkeys(name for base in reversed(type(self).__mro__) for name in vars(base))
-        for name in names:
-            for declaration in getattr(getattr(type(self), name, None), _DECLARATIONS, ()):
-                yield declaration, getattr(self, name)
+    async def start(self) -> None:
+        """Begin what the module does by itself; called when the server has started, or the module was reloaded."""
 
-
-__all__ = [
-    "Handler",
-    "HookDeclaration",
-    "IqDeclaration",
-    "IqHandler",
-    "Module",
-    "Phase",
-    "Target",
-    "Xep",
-    "iq_get",
-    "iq_set",
-    "on",
-]
+    async def stop(self) -> None:
+        """End it; called before the server stops, or the module is replaced."""

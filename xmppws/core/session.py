@@ -33,4 +33,5 @@ class Session:
 
     def send(self, stanza: Stanza) -> None:
         """Send a stanza to the client."""
+        self.host.traffic.sent[stanza.kind] += 1
         self.stream.send(stanza.wire)

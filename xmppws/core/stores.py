@@ -9,9 +9,14 @@ Every write returns when it is durable: it survives a crash from then on. Everyt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+from xmppws.core.histogram import Histogram
+
+# Writes that share a transaction.
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 T = TypeVar("T")
 
@@ -132,6 +137,15 @@ class Archive(Protocol):
         """Return all owners with entries, sorted by code point."""
 
 
+@dataclass(slots=True)
+class Writing:
+    """How writes get on: seconds each transaction took, writes in each, and how many are waiting now."""
+
+    waiting: Callable[[], int]
+    seconds: Histogram = field(default_factory=Histogram)
+    sizes: Histogram = field(default_factory=lambda: Histogram(_SIZES))
+
+
 class Stores(Protocol):
     """The stores of one host. Stores of one name and shape share their data."""
 
@@ -150,6 +164,10 @@ class Stores(Protocol):
 
 class Storage(Protocol):
     """Where the stores of all hosts lie."""
+
+    @property
+    def writing(self) -> Writing | None:
+        """How writes get on; None where they take no time."""
 
     async def open(self) -> None:
         """Make the storage usable."""

@@ -7,10 +7,13 @@ and then. This protocol stands before aiohttp's, counts connections, and closes 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, cast
 
+from xmppws.http.causes import Cause
 from xmppws.http.deadlines import Deadlines
+from xmppws.http.proxy_protocol import ProxyHeader
 
 _SENTENCE: Final = b"The server has all the connections it may have.\n"
 _FULL: Final = (
@@ -30,16 +33,29 @@ class Admission:
         self.timeout = timeout
         self.limit = limit
         self.connections = 0
+        self.refused: Counter[Cause] = Counter()
 
 
 class Accepted(asyncio.Protocol):
-    """Passes everything on to aiohttp's protocol, and closes the connection unless `arrived` is called in time."""
+    """Passes everything on to aiohttp's protocol, and closes the connection unless `arrived` is called in time.
 
-    __slots__ = ("_admission", "_inner", "_transport", "due")
+    `header` is the PROXY header that came before; `deadline` is set where time is running already.
+    """
 
-    def __init__(self, inner: asyncio.Protocol, admission: Admission) -> None:
+    __slots__ = ("_admission", "_deadline", "_inner", "_transport", "due", "header")
+
+    def __init__(
+        self,
+        inner: asyncio.Protocol,
+        admission: Admission,
+        *,
+        header: ProxyHeader | None = None,
+        deadline: float | None = None,
+    ) -> None:
         self._inner = inner
         self._admission = admission
+        self._deadline = deadline
+        self.header = header
         self._transport: asyncio.Transport | None = None
         self.due = 0
 
@@ -50,10 +66,13 @@ class Accepted(asyncio.Protocol):
         admission.connections += 1
         self._inner.connection_made(transport)
         if admission.connections > admission.limit:
+            admission.refused[Cause.FULL] += 1
             self._transport.write(_FULL)
             self._transport.close()
             return
-        admission.deadlines.add(self, admission.deadlines.now + admission.timeout)
+        if self._deadline is None:
+            self._deadline = admission.deadlines.now + admission.timeout
+        admission.deadlines.add(self, self._deadline)
 
     def arrived(self) -> None:
         """Note that a whole request head has arrived."""
@@ -61,6 +80,7 @@ class Accepted(asyncio.Protocol):
 
     def check(self, now: float) -> float | None:
         """Close the connection: its deadline has passed."""
+        self._admission.refused[Cause.TOO_SLOW] += 1
         if self._transport is not None:
             self._transport.abort()
         return None

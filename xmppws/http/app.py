@@ -10,18 +10,20 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from xmppws.http.accepted import Accepted
-from xmppws.http.shown import shown
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _NOT_FOUND: Final = "There is nothing at this path. The WebSocket endpoint is at {}.\n"
 
 
-def application(websocket_path: str, websocket: Handler, pages: Iterable[web.AbstractRouteDef]) -> web.Application:
-    """Build the application from the endpoint's handler and the other pages."""
+def application(
+    websocket_path: str, websocket: Handler, pages: Iterable[web.AbstractRouteDef], rest: Handler
+) -> web.Application:
+    """Build the application from the endpoint's handler, the server's own pages, and `rest` for every other path."""
     app = web.Application(middlewares=[_arrived, _not_found(websocket_path)])
     app.router.add_route("*", websocket_path, websocket)
     app.router.add_routes(pages)
+    app.router.add_route("*", "/{path:.*}", rest)
     app.on_response_prepare.append(_anonymous)
     return app
 
@@ -56,8 +58,14 @@ class _OneLine(logging.Filter):
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, HttpProcessingError):
             record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
-            record.msg, record.args = "a request is no HTTP: %s", (shown(str(error)),)
+            record.msg, record.args = "a request is no HTTP: %s", (_what(error),)
         return True
+
+
+def _what(error: HttpProcessingError) -> str:
+    # The message goes on with what came, which may be a token in a query or a header.
+    first = error.message.partition("\n")[0]
+    return first.removesuffix(":") if first.endswith(":") else type(error).__name__
 
 
 def logger() -> logging.Logger:

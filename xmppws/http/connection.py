@@ -55,9 +55,14 @@ class Connection(WebSocket):
         self._framing = Framing()
         self._handler: Handler | None = None
         self._parser = Parser(
-            endpoint.vocabulary, client.address, max_depth=limits.max_depth, max_elements=limits.max_elements
+            endpoint.vocabulary, client.network, max_depth=limits.max_depth, max_elements=limits.max_elements
         )
         self._phase = Phase.NEW
+
+    @property
+    def stage(self) -> str:
+        """The phase, for the metrics."""
+        return self._phase.name.lower()
 
     # --- what the handler calls ---
 
@@ -77,7 +82,7 @@ class Connection(WebSocket):
         if self._phase is Phase.STRANGER:
             self.name = name
             self._phase = Phase.ESTABLISHED
-            self._reader.limit = self._endpoint.limits.max_stanza_size
+            self._reader.limit = self._endpoint.max_stanza_sizes[self._domain]
             self._endpoint.left_strangers(self)
             self._endpoint.deadlines.move(self, self.keepalive.next(self._endpoint.intervals))
 
@@ -165,6 +170,7 @@ class Connection(WebSocket):
             raise StreamPolicyViolation(_NOT_SECURE, Reason.NOT_SECURE)
         handler = self._endpoint.routers[self._domain].accept(self, self._request)
         self._candidates = self._request = None
+        self._endpoint.opens[self._domain] += 1
         self._phase = Phase.STRANGER
         self.due_in(self._endpoint.limits.auth_timeout)
         return handler

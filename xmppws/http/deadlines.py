@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+from xmppws.core.histogram import Histogram
+
 log = logging.getLogger("xmppws.deadlines")
 
 
@@ -28,7 +30,8 @@ class Timed(Protocol):
 class Deadlines:
     """The slots.
 
-    `clock` gives monotonic seconds; `now` is its last reading, exact enough for whatever counts in seconds.
+    `clock` gives monotonic seconds; `now` is its last reading, exact enough for whatever counts in seconds. `delays`
+    tells how much later than asked the event loop began the sweeps.
     """
 
     def __init__(self, clock: Callable[[], float], period: float = 1.0) -> None:
@@ -38,11 +41,16 @@ class Deadlines:
         self._slots: dict[int, set[Timed]] = {}
         self._swept = self._slot(self.now)
         self._timer: asyncio.TimerHandle | None = None
+        self.delays = Histogram()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Sweep by itself from now on."""
         self.sweep()
-        self._timer = loop.call_later(self._period, self.start, loop)
+        self._timer = loop.call_later(self._period, self._again, loop, self.clock() + self._period)
+
+    def _again(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self.delays.observe(max(0.0, self.clock() - due))
+        self.start(loop)
 
     def stop(self) -> None:
         """Sweep no more."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from aiohttp._websocket.helpers import websocket_mask
 
+from xmppws.core.histogram import Histogram
 from xmppws.core.router import Router
-from xmppws.errors import End, SystemShutdown
+from xmppws.errors import End, Reason, Side, SystemShutdown
 from xmppws.http.accepted import Admission
 from xmppws.http.deadlines import Deadlines
 from xmppws.http.socket import WebSocket
@@ -33,7 +34,6 @@ class Limits:
     handshake_timeout: float = 10.0
     auth_timeout: float = 30.0
     close_timeout: float = 5.0
-    max_stanza_size: int = 256 * 1024
     max_unauthenticated_size: int = 16 * 1024
     max_depth: int = 100
     max_elements: int = 10_000
@@ -42,7 +42,10 @@ class Limits:
 
 
 class Endpoint:
-    """The shared side of every connection, and their register."""
+    """The shared side of every connection, and their register.
+
+    `max_stanza_sizes` holds the largest stanza of each virtual host, in bytes.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Endpoint:
         deadlines: Deadlines,
         admission: Admission,
         limits: Limits,
+        max_stanza_sizes: Mapping[str, int],
         intervals: Intervals,
         new_id: Callable[[], str],
     ) -> None:
@@ -60,19 +64,25 @@ class Endpoint:
         self.deadlines = deadlines
         self.admission = admission
         self.limits = limits
+        self.max_stanza_sizes = max_stanza_sizes
         self.intervals = intervals
         self.new_id = new_id
         self.vocabulary = Vocabulary()
         self.unmask: Unmask = websocket_mask
         self.connections: set[WebSocket] = set()
         self.stopping = False
+        self.opens: Counter[str] = Counter()
+        """Streams opened, by virtual host."""
+        self.ends: Counter[tuple[Reason, Side]] = Counter()
+        self.round_trips = Histogram()
+        """How long answers to our pings took."""
         self._strangers: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def is_crowded(self, address: str) -> bool:
-        """Tell whether an address has as many connections without a login as it may."""
-        return self._strangers[address] >= self.limits.max_unauthenticated_per_address
+    def is_crowded(self, network: str) -> bool:
+        """Tell whether a network (see `Client.network`) has as many connections without a login as it may."""
+        return self._strangers[network] >= self.limits.max_unauthenticated_per_address
 
     def name_of(self, candidates: Candidates | None) -> str:
         """Return in whose name the server speaks before it knows for which host:
@@ -87,18 +97,19 @@ class Endpoint:
         """Register a new connection, whose first deadline is at `deadline`."""
         self.connections.add(connection)
         self._empty.clear()
-        self._strangers[connection.address] += 1
+        self._strangers[connection.network] += 1
         self.deadlines.add(connection, deadline)
 
     def left_strangers(self, connection: WebSocket) -> None:
         """Note that a connection has logged in, or ended without."""
-        self._strangers[connection.address] -= 1
-        if self._strangers[connection.address] <= 0:
-            del self._strangers[connection.address]
+        self._strangers[connection.network] -= 1
+        if self._strangers[connection.network] <= 0:
+            del self._strangers[connection.network]
 
     def over(self, connection: WebSocket, end: End, lasted: float) -> None:
         """Log why a stream is over."""
         keepalive = connection.keepalive
+        self.ends[end.reason, end.by] += 1
         log.info(
             "id=%s end=%s by=%s address=%s user=%s lasted=%.0f idle=%.0f round_trip=%s text=%r",
             connection.id,
@@ -110,6 +121,13 @@ class Endpoint:
             self.deadlines.now - keepalive.received,
             "-" if keepalive.round_trip is None else f"{keepalive.round_trip:.3f}",
             end.text,
+            extra={
+                "id": connection.id,
+                "address": connection.address,
+                "user": connection.name,
+                "reason": end.reason.id,
+                "by": end.by.value,
+            },
         )
         if not connection.name:
             self.left_strangers(connection)

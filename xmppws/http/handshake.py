@@ -6,12 +6,14 @@ import base64
 import hashlib
 import logging
 from binascii import Error as Base64Error
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDictProxy
 
+from xmppws.http.causes import Cause
 from xmppws.http.peers import Peers
 from xmppws.http.shown import shown
 from xmppws.http.vhosts import Candidates, HostRefused, VirtualHosts
@@ -27,10 +29,11 @@ _BEHIND_PROXY: Final = (
 
 
 class Refused(Exception):
-    """A request that is not taken: HTTP status, the sentence for the client, and headers."""
+    """A request that is not taken: the cause for the metric, HTTP status, the sentence for the client, and headers."""
 
-    def __init__(self, status: int, sentence: str, **headers: str) -> None:
+    def __init__(self, cause: Cause, status: int, sentence: str, **headers: str) -> None:
         super().__init__(sentence)
+        self.cause = cause
         self.status = status
         self.sentence = sentence
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -39,13 +42,14 @@ class Refused(Exception):
 class Doorkeeper:
     """Decides which virtual hosts a request may reach: by Host, and by Origin where a browser sends one.
 
-    `origins` are the allowed origins of each virtual host ("*" for all).
+    `origins` are the allowed origins of each virtual host ("*" for all). `refused` counts what was not taken.
     """
 
     def __init__(self, virtual_hosts: VirtualHosts, peers: Peers, origins: dict[str, frozenset[str]]) -> None:
         self._virtual_hosts = virtual_hosts
         self._peers = peers
         self._origins = origins
+        self.refused: Counter[Cause] = Counter()
 
     def admit(self, request: web.BaseRequest) -> Candidates:
         """Return the virtual hosts that the Host header means. Raises `HostRefused`."""
@@ -62,7 +66,8 @@ class Doorkeeper:
             return candidates
         allowed = tuple(domain for domain in candidates.domains if self.allows(domain, origin.lower()))
         if not allowed:
-            raise Refused(403, f"Pages of {shown(origin)!r} may not connect: allowed_origins does not list them.")
+            sentence = f"Pages of {shown(origin)!r} may not connect: allowed_origins does not list them."
+            raise Refused(Cause.ORIGIN, 403, sentence)
         return Candidates(allowed, candidates.host)
 
     def allows(self, domain: str, origin: str) -> bool:
@@ -73,7 +78,15 @@ class Doorkeeper:
     def refuse(self, request: web.BaseRequest, refused: Refused | HostRefused) -> web.Response:
         """Answer a request that is not taken, and log why."""
         client = self._peers.client(request)
-        log.warning("refused address=%s status=%d: %s", client.address, refused.status, refused.sentence)
+        self.refused[refused.cause] += 1
+        log.warning(
+            "refused address=%s status=%d cause=%s: %s",
+            client.address,
+            refused.status,
+            refused.cause.value,
+            refused.sentence,
+            extra={"address": client.address, "status": refused.status, "cause": refused.cause.value},
+        )
         headers = refused.headers if isinstance(refused, Refused) else {}
         # The connection is closed: what follows a failed upgrade may be no HTTP.
         headers = {**headers, hdrs.CONNECTION: "Upgrade, close" if hdrs.UPGRADE in headers else "close"}
@@ -89,19 +102,21 @@ def check_upgrade(request: web.Request, subprotocols: Sequence[str]) -> tuple[st
     """
     headers = request.headers
     if request.method != hdrs.METH_GET:
-        raise Refused(405, "A WebSocket handshake is a GET request.", Allow="GET")
+        raise Refused(Cause.METHOD, 405, "A WebSocket handshake is a GET request.", Allow="GET")
     if request.version < HttpVersion11:
-        raise Refused(426, f"HTTP/1.0 cannot be upgraded: {_BEHIND_PROXY}.", Upgrade="websocket")
+        sentence = f"HTTP/1.0 cannot be upgraded: {_BEHIND_PROXY}."
+        raise Refused(Cause.HTTP_1_0, 426, sentence, Upgrade="websocket")
     if "websocket" not in _tokens(headers, hdrs.UPGRADE):
         what = "This is an endpoint for XMPP over WebSocket"
         sentence = f"{what}, and the header 'Upgrade: websocket' is missing: {_BEHIND_PROXY}."
-        raise Refused(426, sentence, Upgrade="websocket")
+        raise Refused(Cause.NO_UPGRADE, 426, sentence, Upgrade="websocket")
     if "upgrade" not in _tokens(headers, hdrs.CONNECTION):
-        raise Refused(400, f"The header 'Connection: Upgrade' is missing: {_BEHIND_PROXY}.")
+        raise Refused(Cause.NO_CONNECTION, 400, f"The header 'Connection: Upgrade' is missing: {_BEHIND_PROXY}.")
     if request.body_exists:
-        raise Refused(400, "A WebSocket handshake has no body.")
+        raise Refused(Cause.BODY, 400, "A WebSocket handshake has no body.")
     if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, []) != ["13"]:
-        raise Refused(426, "The WebSocket version must be 13.", Sec_WebSocket_Version="13", Upgrade="websocket")
+        sentence = "The WebSocket version must be 13."
+        raise Refused(Cause.VERSION, 426, sentence, Sec_WebSocket_Version="13", Upgrade="websocket")
     return _key(headers), _subprotocol(headers, subprotocols)
 
 
@@ -109,7 +124,8 @@ def _subprotocol(headers: CIMultiDictProxy[str], subprotocols: Sequence[str]) ->
     offered = _tokens(headers, hdrs.SEC_WEBSOCKET_PROTOCOL, lower=False)
     chosen = next((name for name in subprotocols if name in offered), "")
     if subprotocols and not chosen:
-        raise Refused(400, f"The subprotocol is missing: send 'Sec-WebSocket-Protocol: {subprotocols[0]}'.")
+        sentence = f"The subprotocol is missing: send 'Sec-WebSocket-Protocol: {subprotocols[0]}'."
+        raise Refused(Cause.SUBPROTOCOL, 400, sentence)
     return chosen
 
 
@@ -120,7 +136,7 @@ def _key(headers: CIMultiDictProxy[str]) -> str:
             return keys[0]
     except (Base64Error, ValueError):
         pass
-    raise Refused(400, "Sec-WebSocket-Key must stand once, as 16 bytes in base64.")
+    raise Refused(Cause.KEY, 400, "Sec-WebSocket-Key must stand once, as 16 bytes in base64.")
 
 
 def _tokens(headers: CIMultiDictProxy[str], name: str, *, lower: bool = True) -> set[str]:

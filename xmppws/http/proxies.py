@@ -49,6 +49,12 @@ class Client:
     notes: tuple[str, ...] = ()
     declared: bool = False
 
+    @property
+    def network(self) -> str:
+        """What limits count by: the address, or of an IPv6 address its /64 network, all of which is one customer's."""
+        ip = parse_address(self.address)
+        return str(ip_network((ip, 64), strict=False)) if isinstance(ip, IPv6Address) else self.address
+
 
 class _Hop(NamedTuple):
     text: str
@@ -81,6 +87,10 @@ class Trust:
         self._header = forwarded_header
         self._consider_secure = consider_secure
 
+    def trusts(self, peer: str | None) -> bool:
+        """Tell whether a peer, None for a Unix socket, is a trusted proxy."""
+        return self._unix if peer is None else self._is_trusted(parse_address(peer))
+
     def resolve(
         self,
         peer: str | None,
@@ -97,7 +107,7 @@ class Trust:
         """
         ip = None if peer is None else parse_address(peer)
         origin = _Origin(_text(peer, ip), "the address of the peer")
-        trusted = self._unix if peer is None else self._is_trusted(ip)
+        trusted = self.trusts(peer)
         if proxy_source is not None and not trusted:
             note = f"PROXY protocol from {origin.address} ignored: the address is not in trusted_proxies"
             return self._client(origin, _ours(tls), (note, *_ignored(headers, origin.address)))

@@ -85,6 +85,7 @@ class WebSocket(asyncio.Protocol, ABC):
         "id",
         "keepalive",
         "name",
+        "network",
         "secure",
     )
 
@@ -93,6 +94,7 @@ class WebSocket(asyncio.Protocol, ABC):
         self._endpoint = endpoint
         self.id = id
         self.address = client.address
+        self.network = client.network
         self.secure = client.secure
         self.name = ""
         self.due = 0
@@ -106,6 +108,16 @@ class WebSocket(asyncio.Protocol, ABC):
         self._state = State.OPEN
         self._reader = FrameReader(limit, endpoint.unmask)
         self._transport: asyncio.Transport | None = None
+
+    @property
+    def stage(self) -> str:
+        """How far the connection has come, for the metrics."""
+        return self._state.value
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes the client has yet to take."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     # --- what subclasses say ---
 
@@ -241,7 +253,7 @@ class WebSocket(asyncio.Protocol, ABC):
 
     def _failed(self, error: BaseException) -> None:
         if not isinstance(error, StreamError):
-            log.error("id=%s: a message could not be handled", self.id, exc_info=error)
+            log.error("id=%s: a message could not be handled", self.id, exc_info=error, extra={"id": self.id})
             error = StreamInternalServerError("The server made a mistake")
         self.fail(error)
 
@@ -266,7 +278,9 @@ class WebSocket(asyncio.Protocol, ABC):
         if opcode == PING:
             self.write(control_frame(PONG, payload))
         elif opcode == PONG:
-            self.keepalive.ponged(self._endpoint.deadlines.clock())
+            round_trip = self.keepalive.ponged(self._endpoint.deadlines.clock())
+            if round_trip is not None:
+                self._endpoint.round_trips.observe(round_trip)
         elif opcode == CLOSE:
             code, reason = read_close(payload)
             self.end_with(End(Reason.CLIENT_GONE, Side.CLIENT, f"{code} {reason}".strip()))

@@ -9,6 +9,7 @@ from typing import ClassVar
 import idna
 
 from xmppws import errors
+from xmppws.http.causes import Cause
 from xmppws.http.shown import shown
 from xmppws.jid import InvalidJid, Jid
 
@@ -23,6 +24,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]\\<>\"%,]+)(:[0-9]*)?")
 class HostRefused(Exception):
     """A request whose Host header leads to no virtual host; `status` and the sentence are the HTTP answer."""
 
+    cause: ClassVar[Cause]
     status: ClassVar[int] = 400
 
     def __init__(self, sentence: str) -> None:
@@ -33,18 +35,25 @@ class HostRefused(Exception):
 class HostMissing(HostRefused):
     """RFC 9112 section 3.2: 400 for a request that lacks a Host header."""
 
+    cause = Cause.NO_HOST
+
 
 class HostDoubled(HostRefused):
     """RFC 9112 section 3.2: 400 for a request with more than one Host header."""
+
+    cause = Cause.TWO_HOSTS
 
 
 class HostMalformed(HostRefused):
     """RFC 9112 section 3.2: 400 for a Host header with an invalid value."""
 
+    cause = Cause.BAD_HOST
+
 
 class HostUnknown(HostRefused):
     """No virtual host has this name."""
 
+    cause = Cause.HOST_UNKNOWN
     status = 404
 
 

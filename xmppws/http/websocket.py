@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from xmppws.core.router import Request
+from xmppws.http.causes import Cause
 from xmppws.http.connection import Connection
 from xmppws.http.endpoint import Endpoint
 from xmppws.http.handoff import hand_over
@@ -34,7 +35,7 @@ class WebSocketHandler:
         """Upgrade a request and hand its connection over, or refuse it."""
         try:
             if self._endpoint.stopping:
-                raise Refused(503, "The server is stopping.", Retry_After="10")
+                raise Refused(Cause.STOPPING, 503, "The server is stopping.", Retry_After="10")
             candidates = self._doorkeeper.admit(request)
             key, subprotocol = check_upgrade(request, _SUBPROTOCOLS)
             candidates = self._doorkeeper.allow_origin(request, candidates)
@@ -45,8 +46,9 @@ class WebSocketHandler:
 
     def _connection(self, request: web.Request, candidates: Candidates) -> Connection:
         client = self._peers.client(request)
-        if self._endpoint.is_crowded(client.address):
-            raise Refused(429, "Too many connections of this address have not logged in yet.", Retry_After="30")
+        if self._endpoint.is_crowded(client.network):
+            sentence = "Too many connections of this address have not logged in yet."
+            raise Refused(Cause.CROWDED, 429, sentence, Retry_After="30")
         facts = Request(request.path_qs, {name.lower(): value for name, value in request.headers.items()})
         connection = Connection(self._endpoint, client, candidates, facts, self._endpoint.new_id())
         log.info(
@@ -57,5 +59,6 @@ class WebSocketHandler:
             candidates.host,
             shown(request.headers.get(hdrs.ORIGIN, "-")),
             client.how,
+            extra={"id": connection.id, "address": client.address, "secure": client.secure, "host": candidates.host},
         )
         return connection

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from xmppws.core.module import Module
+from xmppws.modules.adhoc import Adhoc
 from xmppws.modules.disco import Disco
 from xmppws.modules.ping import Ping
 from xmppws.modules.presence import Presence
@@ -14,6 +15,6 @@ from xmppws.modules.roster import Roster
 from xmppws.modules.session import LegacySession
 
 BUILT_IN: Final[Mapping[str, type[Module]]] = MappingProxyType(
-    {module.name: module for module in (Disco, LegacySession, Ping, Presence, Roster)}
+    {module.name: module for module in (Adhoc, Disco, LegacySession, Ping, Presence, Roster)}
 )
 """All modules of this package by name. Each is enabled by default."""

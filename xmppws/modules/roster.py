@@ -9,8 +9,7 @@ from typing import Final
 
 from xmppws.core.events import RosterWanted
 from xmppws.core.hooks import STOP, Phase, Verdict
-from xmppws.core.host import Host
-from xmppws.core.module import Module, Target, iq_get, iq_set, on
+from xmppws.core.module import Module, Target, iq_get, iq_set, map_store, on
 from xmppws.core.roster import RosterItem
 from xmppws.errors import BadRequest, ItemNotFound, NotAcceptable, NotAllowed, ResourceConstraint
 from xmppws.jid import InvalidJid, Jid
@@ -27,15 +26,12 @@ _MAX_GROUPS: Final = 50
 class Roster(Module):
     name = "roster"
     features = (ns.ROSTER,)
-
-    def __init__(self, host: Host) -> None:
-        super().__init__(host)
-        self._items = host.stores.map("roster", RosterItem)
+    items = map_store("roster", RosterItem)
 
     @on(RosterWanted, Phase.ANSWER)
     async def provide(self, event: RosterWanted) -> Verdict:
         """Give another module an account's roster."""
-        stored = await self._items.all(event.account.local)
+        stored = await self.items.all(event.account.local)
         event.items = {Jid.parse(address): item for address, item in stored.items()}
         return STOP
 
@@ -47,7 +43,7 @@ class Roster(Module):
         if session is not None:
             session.interested = True
         query = element(ns.ROSTER, "query")
-        for address, item in (await self._items.all(iq.sender.local)).items():
+        for address, item in (await self.items.all(iq.sender.local)).items():
             _add_item(query, address, item)
         return iq.result(query)
 
@@ -59,12 +55,12 @@ class Roster(Module):
         owner = iq.sender.bare
         if address == owner:
             raise NotAllowed("Nobody is a contact of themselves")
-        known = await self._items.all(owner.local)
+        known = await self.items.all(owner.local)
         current = known.get(address.text)
         if remove:
             if current is None:
                 raise ItemNotFound("There is no such contact")
-            await self._items.delete(owner.local, address.text)
+            await self.items.delete(owner.local, address.text)
             self._push(owner, address, None)
         else:
             if current is None and len(known) >= _MAX_ITEMS:
@@ -73,7 +69,7 @@ class Roster(Module):
             item = RosterItem(
                 wanted.name, wanted.groups, current.subscription if current else RosterItem().subscription
             )
-            await self._items.set(owner.local, address.text, item)
+            await self.items.set(owner.local, address.text, item)
             self._push(owner, address, item)
         return iq.result()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable
 
+from xmppws.core.audit import audit
 from xmppws.core.auth import Provider
 from xmppws.core.host import Host
 from xmppws.core.router import Request, Stream
@@ -11,7 +13,7 @@ from xmppws.core.session import Session
 from xmppws.core.stores import StorageError
 from xmppws.errors import BadFormat, BadRequest, End, SaslTemporaryAuthFailure, UnsupportedVersion
 from xmppws.jid import InvalidJid
-from xmppws.stream.c2s import Bind, Negotiation, Offer, Reply, Step
+from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Step
 from xmppws.stream.framing import Open
 from xmppws.stream.sasl import KeysWanted
 from xmppws.stream.sasl.scram import HASHES
@@ -19,6 +21,8 @@ from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import iq
 from xmppws.xml.writer import element
+
+log = logging.getLogger("xmppws.login")
 
 
 class LocalRouter:
@@ -96,11 +100,28 @@ class LocalStream:
 
     def _reply(self, reply: Reply) -> None:
         self._stream.send(*reply.messages)
+        if reply.attempt is not None:
+            self._note(reply.attempt)
         if reply.error is not None:
             raise reply.error
         assert self._negotiation is not None
         if self._negotiation.jid is not None:
             self._stream.authenticated(self._negotiation.jid.text)
+
+    def _note(self, attempt: Attempt) -> None:
+        host, stream = self._router.host, self._stream
+        # Mechanisms that are not offered have names of the client's making: one label for all of them.
+        mechanism = attempt.mechanism or "other"
+        outcome = attempt.failure or "success"
+        host.traffic.logins[mechanism, outcome] += 1
+        facts = {"id": stream.id, "address": stream.address, "host": host.domain, "user": attempt.username}
+        facts |= {"mechanism": mechanism, "outcome": outcome}
+        log.info(
+            "id=%s login=%s address=%s host=%s user=%r mechanism=%s",
+            *(stream.id, outcome, stream.address, host.domain, attempt.username, mechanism),
+            extra=facts,
+        )
+        audit("login-failed" if attempt.failure else "login", **facts)
 
     def _bind(self, bind: Bind) -> None:
         negotiation, host = self._negotiation, self._router.host

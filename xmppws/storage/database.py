@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from xmppws.core.stores import StorageError
+from xmppws.core.stores import StorageError, Writing
 
 # A statement with "?" for each argument. Written to be understood by SQLite and PostgreSQL alike.
 Statement = tuple[str, Sequence[Any]]
@@ -19,6 +19,10 @@ class UniqueViolation(StorageError):
 
 class Database(Protocol):
     """A database with one table per shape of store. Raises `StorageError`."""
+
+    @property
+    def writing(self) -> Writing:
+        """How writes get on."""
 
     async def read(self, sql: str, args: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return the rows of one query; it sees every write that was durable when it was asked."""

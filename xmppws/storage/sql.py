@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 
-from xmppws.core.stores import AlreadyExists, Archive, Entry, KeyValue, Map, Stores
+from xmppws.core.stores import AlreadyExists, Archive, Entry, KeyValue, Map, Stores, Writing
 from xmppws.storage import ids as archive_ids
 from xmppws.storage.database import Database, Statement, UniqueViolation
 from xmppws.storage.ids import ArchiveIds
@@ -27,6 +27,11 @@ class SqlStorage:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._ids = ArchiveIds()
+
+    @property
+    def writing(self) -> Writing:
+        """How writes get on."""
+        return self._database.writing
 
     async def open(self) -> None:
         """Connect and bring the tables up to date."""

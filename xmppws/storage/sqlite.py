@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from time import perf_counter
 from typing import Any, TypeVar
 
-from xmppws.core.stores import StorageError
+from xmppws.core.stores import StorageError, Writing
 from xmppws.storage.database import Statement, UniqueViolation
 from xmppws.storage.migrations import migrate
 
@@ -59,8 +60,7 @@ class SqliteDatabase:
         self._busy_timeout_s = busy_timeout_s
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._is_open = False
-        # How many transactions the writer has committed.
-        self.commits = 0
+        self.writing = Writing(self._calls.qsize)
 
     async def open(self) -> None:
         """Open or create the file and bring its tables up to date; raise `StorageError`."""
@@ -175,6 +175,7 @@ class SqliteDatabase:
         return group, False
 
     def _commit(self, group: list[_Call]) -> Sequence[_Outcome]:
+        began = perf_counter()
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._run(call.statements) for call in group]
@@ -184,7 +185,8 @@ class SqliteDatabase:
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             return [self._failure("cannot be written", error) for _ in group]
-        self.commits += 1
+        self.writing.seconds.observe(perf_counter() - began)
+        self.writing.sizes.observe(len(group))
         return outcomes
 
     def _run(self, statements: Sequence[Statement]) -> _Outcome:

@@ -94,11 +94,24 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt to log in ended: `failure` is the SASL condition, "" for success.
+
+    `mechanism` is "" when it was none of those offered; `username` is what the client said so far, as it said it.
+    """
+
+    mechanism: str
+    username: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """Messages to send; then, if there is an error, the end of the stream."""
+    """Messages to send; then, if there is an error, the end of the stream. `attempt` is what they bring to an end."""
 
     messages: tuple[bytes, ...]
     error: StreamError | None = None
+    attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +131,14 @@ class Negotiation:
     `new_nonce` makes an unguessable string of printable ASCII, no comma.
     """
 
-    __slots__ = ("_attempts", "_mechanism", "_new_nonce", "_offer", "jid", "state")
+    __slots__ = ("_attempts", "_mechanism", "_name", "_new_nonce", "_offer", "_username", "jid", "state")
 
     def __init__(self, offer: Offer, new_nonce: Callable[[], str]) -> None:
         self._offer = offer
         self._new_nonce = new_nonce
         self._attempts = 0
         self._mechanism: Mechanism | None = None
+        self._name = self._username = ""
         self.state = State.NEW
         self.jid: Jid | None = None
 
@@ -160,10 +174,12 @@ class Negotiation:
         self._mechanism = None
         self.state = State.AUTHENTICATING
         self._attempts += 1
-        message = _sasl_failure(failure)
-        if self._attempts < self._offer.max_attempts:
-            return Reply((message,))
-        return Reply((message,), StreamPolicyViolation("Too many attempts to log in failed", Reason.TOO_MANY_ATTEMPTS))
+        attempt = Attempt(self._name, self._username, failure.condition)
+        self._name = self._username = ""
+        error = None
+        if self._attempts >= self._offer.max_attempts:
+            error = StreamPolicyViolation("Too many attempts to log in failed", Reason.TOO_MANY_ATTEMPTS)
+        return Reply((_sasl_failure(failure),), error, attempt)
 
     def bound(self, bind: Bind, jid: Jid) -> Reply:
         """Take the full JID that the host gave."""
@@ -181,6 +197,7 @@ class Negotiation:
         name = root.get("mechanism", "")
         if name not in self._offer.mechanisms:
             return self.failed(SaslInvalidMechanism("Offered are: " + ", ".join(self._offer.mechanisms)))
+        self._name = name
         self._mechanism = Scram(name, self._new_nonce()) if name in HASHES else Plain()
         if not root.text:
             # RFC 6120 section 6.4.2: no initial response; the client speaks after an empty challenge.
@@ -212,6 +229,7 @@ class Negotiation:
         if isinstance(step, Challenge):
             self.state = State.RESPONDING
             return Reply((_sasl("challenge", step.data),))
+        self._username = step.username
         return replace(step, username=self._prepared(step.username))
 
     def _prepared(self, username: str) -> str:
@@ -232,7 +250,7 @@ class Negotiation:
         self._mechanism = None
         self.jid = jid
         self.state = State.AUTHENTICATED
-        return Reply((_sasl("success", success.data),))
+        return Reply((_sasl("success", success.data),), attempt=Attempt(self._name, success.username))
 
     def _bind(self, root: Element) -> Step:
         iq, mistake = read(root)

@@ -40,11 +40,13 @@ class KeepAlive:
         self._probed: float | None = None
         self.round_trip: float | None = None
 
-    def ponged(self, now: float) -> None:
-        """Note a pong, and how long it took."""
-        if self._pinged is not None:
-            self.round_trip = now - self._pinged
-            self._pinged = None
+    def ponged(self, now: float) -> float | None:
+        """Note a pong and return how long it took, or None if nothing had been asked."""
+        if self._pinged is None:
+            return None
+        self.round_trip = now - self._pinged
+        self._pinged = None
+        return self.round_trip
 
     def check(self, now: float, intervals: Intervals) -> Due | None:
         """Return the one thing that is due, having noted that it is done."""

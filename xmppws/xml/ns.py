@@ -15,5 +15,7 @@ ROSTER: Final = "jabber:iq:roster"
 PING: Final = "urn:xmpp:ping"
 DISCO_INFO: Final = "http://jabber.org/protocol/disco#info"
 DISCO_ITEMS: Final = "http://jabber.org/protocol/disco#items"
+DATA_FORMS: Final = "jabber:x:data"
+COMMANDS: Final = "http://jabber.org/protocol/commands"
 
 LANG: Final = f"{{{XML}}}lang"

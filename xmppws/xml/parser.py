@@ -178,6 +178,8 @@ class Parser:
             most = 0
         try:
             root = vocabulary.document(frame)
+            if _all_known(root, vocabulary.known):
+                return root
             new = {name for name in _names(root) if name not in vocabulary.known}
             if not "".join(new).isascii():
                 # lxml takes names of XML 1.0's fifth edition, for which a parser of the fourth ends its stream.
@@ -186,8 +188,7 @@ class Parser:
             self._left -= most
             vocabulary.charge(self._address, most)
             raise _not_an_element(frame) from None
-        if new:
-            self._learn(new)
+        self._learn(new)
         return root
 
     def _read_ahead(self, frame: bytes, left: int) -> None:
@@ -216,6 +217,17 @@ def _document_parser() -> etree.XMLParser[Element]:
         collect_ids=False,
         strip_cdata=True,
     )
+
+
+def _all_known(root: Element, known: set[str]) -> bool:
+    # Nearly every stanza ends here: a plain loop, since it runs for each of them.
+    for element in root.iter():
+        if element.tag not in known:
+            return False
+        for name in element.keys():
+            if name not in known:
+                return False
+    return True
 
 
 def _names(root: Element) -> Iterator[str]:

@@ -7,6 +7,7 @@ JIDs; the element's bytes are made once, when first sent, and shared by all copi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from xmppws.errors import BadNamespacePrefix, BadRequest, InvalidFrom, JidMalformed, StanzaError, UnsupportedStanzaType
@@ -24,6 +25,9 @@ _TYPES: Final = {
     "iq": frozenset({"get", "set", "result", "error"}),
 }
 _DEFAULT_TYPE: Final = {"message": "normal", "presence": "", "iq": ""}
+
+# Few addresses make up most of the traffic.
+_address = lru_cache(maxsize=8192)(attribute)
 
 
 class Stanza:
@@ -59,8 +63,8 @@ class Stanza:
         """The stanza as bytes, addresses included."""
         if self._rest is None:
             self._rest = serialize(self.element)[len(self.kind) + 1 :]
-        to = b' to="%b"' % attribute(self.to.text) if self.to is not None else b""
-        sender = b' from="%b"' % attribute(self.sender.text) if self.sender is not None else b""
+        to = b' to="%b"' % _address(self.to.text) if self.to is not None else b""
+        sender = b' from="%b"' % _address(self.sender.text) if self.sender is not None else b""
         return b"<%b%b%b%b" % (self.kind.encode(), to, sender, self._rest)
 
     def addressed(self, *, to: Jid | None, sender: Jid | None) -> Stanza:

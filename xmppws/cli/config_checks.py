@@ -1,0 +1,107 @@
+"""What the configuration names outside of itself: modules with their options, routers, certificates."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from xmppws.config import Config, ConfigError, Host, Mistake, module_options
+from xmppws.core.catalog import Catalog, ModuleError
+from xmppws.modules import BUILT_IN
+from xmppws.routers.find import find_router
+
+Key = tuple[str | int, ...]
+
+
+def check(config: Config) -> Iterator[Mistake]:
+    """Find what is named and cannot be used."""
+    catalog = Catalog(BUILT_IN, map(Path, config.plugin_paths))
+    yield from _plugin_paths(config)
+    for domain, host in config.hosts.items():
+        if host.router == "local":
+            yield from _modules(config, domain, host, catalog)
+        else:
+            yield from _router(config, domain, host.router)
+        if host.certificate:
+            yield from _certificate(config, ("hosts", domain), host.certificate, host.key)
+    for index, listener in enumerate(config.http.listeners):
+        if listener.certificate:
+            yield from _certificate(config, ("http", "listeners", index), listener.certificate, listener.key)
+
+
+def _plugin_paths(config: Config) -> Iterator[Mistake]:
+    for index, path in enumerate(config.plugin_paths):
+        if not Path(path).is_dir():
+            yield config.source.mistake(("plugin_paths", index), path, "is no directory")
+
+
+def _modules(config: Config, domain: str, host: Host, catalog: Catalog) -> Iterator[Mistake]:
+    enabled = tuple(BUILT_IN) if host.modules_enabled is None else host.modules_enabled
+    names = [name for name in enabled if name not in host.modules_disabled]
+    for name in names:
+        yield from _module(config, _nearest(config, domain, "modules_enabled"), name, names, catalog)
+    for name in host.modules_disabled:
+        if name not in catalog.names:
+            yield from _module(config, _nearest(config, domain, "modules_disabled"), name, names, catalog)
+    for name in host.modules:
+        if name in catalog.names:
+            yield from _options(config, domain, name, catalog)
+        else:
+            yield from _module(config, _nearest(config, domain, "modules", name), name, names, catalog)
+
+
+def _module(config: Config, key: Key, name: str, enabled: list[str], catalog: Catalog) -> Iterator[Mistake]:
+    try:
+        requires = catalog.find(name).requires
+    except ModuleError as error:
+        yield config.source.mistake(key, None, str(error))
+        return
+    for required in requires:
+        if required not in enabled:
+            yield config.source.mistake(key, None, f"module '{name}' requires '{required}', which is not enabled")
+
+
+def _options(config: Config, domain: str, name: str, catalog: Catalog) -> Iterator[Mistake]:
+    try:
+        module_options(config, domain, name, catalog.find(name).Options)
+    except ConfigError as error:
+        yield from error.mistakes
+    except ModuleError as error:
+        yield config.source.mistake(_nearest(config, domain, "modules", name), None, str(error))
+
+
+def _nearest(config: Config, domain: str, *key: str) -> Key:
+    """Return the key as the host sets it, or as top level does."""
+    own = ("hosts", domain, *key)
+    return own if own in config.source.places else key
+
+
+def _router(config: Config, domain: str, router: str) -> Iterator[Mistake]:
+    try:
+        find_router(router, domain)
+    except Exception as error:  # Whatever a router of somebody else raises when it is made.
+        yield config.source.mistake(("hosts", domain, "router"), None, str(error))
+
+
+def _certificate(config: Config, at: Key, certificate: str, key: str) -> Iterator[Mistake]:
+    readable = True
+    for name, file in (("certificate", certificate), ("key", key)):
+        try:
+            if file:
+                Path(file).open("rb").close()
+        except OSError as error:
+            readable = False
+            yield config.source.mistake((*at, name), file, f"cannot be read: {error.strerror}")
+    try:
+        if readable:
+            # An empty password, so that nobody is asked for one.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key or None, password="")
+    except (ssl.SSLError, ValueError) as error:
+        yield config.source.mistake((*at, "certificate"), certificate, _told(error))
+
+
+def _told(error: Exception) -> str:
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "does not belong to the key"
+    return "must hold a certificate and its key (or `key` must), in PEM, and the key without a password"

@@ -1,0 +1,124 @@
+"""The port by which modules serve HTTP and WebSocket paths, with the server's own rules applied.
+
+Before a module sees a request, the virtual host was found by Host, the client's address by the proxy rules, and the
+Origin was checked; CORS headers are added to what it answers. A module's path is served on the virtual hosts on which
+the module is enabled, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from aiohttp import web
+
+from xmppws.core.declare import declare
+from xmppws.errors import End
+
+if TYPE_CHECKING:
+    from xmppws.core.host import Host
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class WebRequest:
+    """A request for a module: the client as the proxy rules see it, and aiohttp's own request."""
+
+    host: Host
+    address: str
+    secure: bool
+    http: web.Request
+
+
+class Refuse(Exception):
+    """What a module raises to refuse a request: HTTP status and one sentence for the client."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Socket(Protocol):
+    """A client's WebSocket, as a module sees it. All methods are synchronous and may be called at any time."""
+
+    @property
+    def id(self) -> str:
+        """An unguessable id, which stands in every log line about it."""
+
+    @property
+    def address(self) -> str:
+        """The client's own address, behind proxies too."""
+
+    def send_text(self, *messages: bytes) -> None:
+        """Send text messages, as UTF-8, in one write. Does nothing on a socket that has ended."""
+
+    def authenticated(self, name: str) -> None:
+        """Note that the client has logged in, as `name`: the limits and deadlines of strangers end."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455 section 7.4 for codes; the reason is cut to 123 bytes)."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the client until `resume_reading`."""
+
+    def resume_reading(self) -> None:
+        """Read from the client again."""
+
+
+class SocketHandler(Protocol):
+    """A module's side of one WebSocket."""
+
+    def message(self, payload: bytes) -> Awaitable[None] | None:
+        """Take a text message; the next one comes when what is returned is done. It need not be UTF-8 yet."""
+
+    def writable(self, ready: bool) -> None:
+        """Learn that the client reads too slowly (False) or has caught up (True)."""
+
+    def closed(self, end: End) -> None:
+        """Learn, once, that the socket is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPath:
+    """A method answers HTTP requests: `async (self, WebRequest) -> web.StreamResponse`. `path` as in aiohttp."""
+
+    method: str
+    path: str
+    max_body: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketPath:
+    """A method takes WebSockets: `(self, WebRequest, Socket) -> SocketHandler`, raising `Refuse` before the upgrade."""
+
+    path: str
+    subprotocols: tuple[str, ...]
+    max_message: int
+
+
+def http_get(path: str) -> Callable[[F], F]:
+    """Declare a method that answers GET and HEAD requests for a path, such as "/hello/{name}"."""
+    return declare(HttpPath("GET", path, 0))
+
+
+def http_post(path: str, *, max_body: int = 64 * 1024) -> Callable[[F], F]:
+    """Declare a method that answers POST requests with a body of at most `max_body` bytes."""
+    return declare(HttpPath("POST", path, max_body))
+
+
+def http_put(path: str, *, max_body: int) -> Callable[[F], F]:
+    """Declare a method that answers PUT requests with a body of at most `max_body` bytes."""
+    return declare(HttpPath("PUT", path, max_body))
+
+
+def http_delete(path: str) -> Callable[[F], F]:
+    """Declare a method that answers DELETE requests."""
+    return declare(HttpPath("DELETE", path, 0))
+
+
+def websocket(path: str, *, subprotocols: tuple[str, ...] = (), max_message: int = 64 * 1024) -> Callable[[F], F]:
+    """Declare a method that takes WebSockets; with `subprotocols`, one of them must be offered."""
+    return declare(WebSocketPath(path, subprotocols, max_message))

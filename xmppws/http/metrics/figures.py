@@ -1,0 +1,156 @@
+"""What the server has counted, as families of metrics, made when somebody looks.
+
+Nothing is labelled while a stanza is on its way: the parts of the server count in plain integers, and labels are put to
+them here.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from math import isinf
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+from xmppws import __version__
+from xmppws.core import metrics
+from xmppws.core.dispatch import Dispatch
+from xmppws.core.histogram import Histogram
+from xmppws.core.host import Host
+from xmppws.core.stores import Storage
+from xmppws.errors import Reason, Side
+from xmppws.http.causes import Cause
+from xmppws.http.endpoint import Endpoint
+
+
+def _build() -> Metric:
+    libraries = {name: version(name) for name in ("aiohttp", "lxml", "uvloop")}
+    return InfoMetricFamily(
+        "xmppws_build", "What runs here.", {"version": __version__, "python": platform.python_version(), **libraries}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Figures(Collector):
+    """The parts of one server that count. `refused` are the counters of those who refuse."""
+
+    endpoint: Endpoint
+    refused: Sequence[Counter[Cause]]
+    hosts: Mapping[str, Host]
+    dispatch: Dispatch
+    storage: Storage
+    build: Metric = field(default_factory=_build)
+
+    def describe(self) -> list[Metric]:
+        """Say nothing: registering collects nothing then."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all families."""
+        yield self.build
+        yield from self._connections()
+        yield from self._handshakes()
+        yield from self._streams()
+        yield from self._hosts()
+        yield _histogram(
+            "xmppws_dispatch_seconds", "Time to handle a stanza of a client; one of 64 is timed.", self.dispatch.times
+        )
+        yield from self._storage()
+        yield from self._process()
+        yield from self._modules()
+
+    def _connections(self) -> Iterator[Metric]:
+        stages: Counter[str] = Counter(new=0, stranger=0, established=0, ending=0)
+        waiting = 0
+        for connection in self.endpoint.connections:
+            stages[connection.stage] += 1
+            waiting += connection.waiting
+        stages["http"] = self.endpoint.admission.connections - len(self.endpoint.connections)
+        family = GaugeMetricFamily("xmppws_connections", "Connections by state.", labels=["state"])
+        for stage, number in stages.items():
+            family.add_metric([stage], number)
+        yield family
+        yield GaugeMetricFamily("xmppws_send_buffer_bytes", "Bytes that clients have yet to take.", waiting)
+        yield _histogram(
+            "xmppws_ping_round_trip_seconds", "Time until a WebSocket ping was answered.", self.endpoint.round_trips
+        )
+
+    def _handshakes(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "xmppws_handshakes_refused", "Requests and connections that were refused.", labels=["cause"]
+        )
+        for cause in Cause:
+            family.add_metric([cause.value], sum(refused[cause] for refused in self.refused))
+        yield family
+
+    def _streams(self) -> Iterator[Metric]:
+        opens = CounterMetricFamily("xmppws_streams_opened", "XMPP streams opened.", labels=["host"])
+        for domain in self.endpoint.routers:
+            opens.add_metric([domain], self.endpoint.opens[domain])
+        yield opens
+        ends = CounterMetricFamily(
+            "xmppws_streams_ended", "WebSockets that ended, why, and who ended them.", labels=["reason", "by"]
+        )
+        for reason in Reason:
+            for side in Side:
+                ends.add_metric([reason.id, side.value], self.endpoint.ends[reason, side])
+        yield ends
+
+    def _hosts(self) -> Iterator[Metric]:
+        sessions = GaugeMetricFamily("xmppws_sessions", "Bound resources.", labels=["host", "state"])
+        stanzas = CounterMetricFamily(
+            "xmppws_stanzas", "Stanzas from and to clients.", labels=["host", "kind", "direction"]
+        )
+        logins = CounterMetricFamily("xmppws_logins", "Attempts to log in.", labels=["host", "mechanism", "outcome"])
+        for domain, host in self.hosts.items():
+            available = sum(session.presence is not None for session in host.sessions)
+            sessions.add_metric([domain, "available"], available)
+            sessions.add_metric([domain, "unavailable"], len(host.sessions) - available)
+            for direction, counts in (("in", host.traffic.received), ("out", host.traffic.sent)):
+                for kind, number in counts.items():
+                    stanzas.add_metric([domain, kind, direction], number)
+            for (mechanism, outcome), number in host.traffic.logins.items():
+                logins.add_metric([domain, mechanism, outcome], number)
+        yield from (sessions, stanzas, logins)
+
+    def _storage(self) -> Iterator[Metric]:
+        writing = self.storage.writing
+        if writing is None:
+            return
+        yield _histogram("xmppws_storage_transaction_seconds", "Time a transaction took.", writing.seconds)
+        yield _histogram("xmppws_storage_transaction_writes", "Writes that shared a transaction.", writing.sizes)
+        yield GaugeMetricFamily("xmppws_storage_writes_waiting", "Writes that wait for the disk.", writing.waiting())
+
+    def _process(self) -> Iterator[Metric]:
+        vocabulary = self.endpoint.vocabulary
+        yield GaugeMetricFamily(
+            "xmppws_names_bytes", "Memory of element and attribute names that clients brought.", vocabulary.spent
+        )
+        yield GaugeMetricFamily("xmppws_names_limit_bytes", "How much of it there may be.", vocabulary.per_process)
+        yield _histogram(
+            "xmppws_event_loop_delay_seconds",
+            "How late the event loop began what was due each second.",
+            self.endpoint.deadlines.delays,
+        )
+
+    def _modules(self) -> Iterator[Metric]:
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for domain, host in self.hosts.items():
+            for module in host.modules.values():
+                for metric, value in metrics.values(module):
+                    family = families.get(metric.name)
+                    if family is None:
+                        type_ = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+                        family = families[metric.name] = type_(metric.name, metric.help, labels=["host"])
+                    family.add_metric([domain], value)
+        yield from families.values()
+
+
+def _histogram(name: str, help: str, histogram: Histogram) -> Metric:
+    buckets = [("+Inf" if isinf(bound) else str(float(bound)), number) for bound, number in histogram.cumulative()]
+    return HistogramMetricFamily(name, help, buckets, histogram.total)
