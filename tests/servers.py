@@ -22,9 +22,9 @@ PASSWORDS = {"alice": "wonder land", "bob": "bauen & söhne", "carol": "c"}
 
 
 def config(*, hosts: dict[str, Host] | None = None, http: dict[str, Any] | None = None, **c2s: Any) -> Config:
-    """Build a configuration:
+    """Build a configuration.
 
-    host localhost in memory on a free port, streams taken as secure, unless said otherwise.
+    Host localhost in memory on a free port, streams taken as secure, unless said otherwise.
     """
     settings = {"listen": ("127.0.0.1:0",), "consider_websocket_secure": True, **(http or {})}
     # A file's hosts take over what [c2s] says.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import resource
@@ -11,11 +10,12 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import uvloop
@@ -35,17 +35,20 @@ from xmppws.core.module import Module
 from xmppws.core.router import Router
 from xmppws.core.stores import Storage, StorageError
 from xmppws.http import console, health, hostmeta
-from xmppws.http.accepted import Admission, acceptor
+from xmppws.http.accepted import Admission
 from xmppws.http.app import application, logger
 from xmppws.http.deadlines import Deadlines
 from xmppws.http.endpoint import Endpoint, Limits
 from xmppws.http.handoff import HandoffError, self_test
 from xmppws.http.handshake import Doorkeeper
+from xmppws.http.listeners import Bound, Listeners, certificates_by_name, plan
 from xmppws.http.metrics import Page as MetricsPage
 from xmppws.http.metrics.figures import Figures
 from xmppws.http.paths import Paths
 from xmppws.http.peers import Peers
 from xmppws.http.proxies import Trust
+from xmppws.http.sockets import ListenError, Sockets
+from xmppws.http.systemd import Inherited, Notifier, inherited
 from xmppws.http.vhosts import VirtualHosts
 from xmppws.http.websocket import WebSocketHandler
 from xmppws.jid import Jid
@@ -59,7 +62,6 @@ from xmppws.stream.keepalive import Intervals
 
 log = logging.getLogger("xmppws")
 
-_BACKLOG: Final = 1024
 _HASHING_THREADS: Final = 2
 
 
@@ -73,16 +75,17 @@ def new_id() -> str:
 
 
 class Server:
-    """A running server:
+    """A running server.
 
-    `start`, then `stop`. `addresses` are those it listens on, with the ports that port 0 became; `metrics_addresses`
-    those that serve the metrics alone.
+    `start` it, then `stop` it. `sockets` are those that systemd handed over. `listening` is where it listens, with the
+    ports that port 0 became; `metrics_addresses` serve the metrics alone. `reload` awaits what is in `on_reload`.
     """
 
     version = __version__
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, sockets: Inherited = MappingProxyType({})) -> None:
         self._config = config
+        self._sockets = Sockets(sockets)
         self._started = 0.0
         self._executor = ThreadPoolExecutor(_HASHING_THREADS, "hashing")
         self.storage: Storage = open_storage(config.storage.url, config.data_dir)
@@ -92,7 +95,8 @@ class Server:
             domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
         }
         self.dispatch.routes = (Delivery(self.hosts),)
-        self.addresses: list[Address] = []
+        self.on_reload: list[Callable[[], Awaitable[None]]] = []
+        self.listening: list[Bound] = []
         self.metrics_addresses: list[Address] = []
 
     def _modules(self) -> Iterator[Module]:
@@ -125,11 +129,12 @@ class Server:
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             stack.push_async_callback(self.endpoint.stop, self._config.c2s.close_timeout)
-            await self._serve_metrics(loop, stack)
-            assert runner.server is not None
-            factory = acceptor(runner.server, self.endpoint.admission)
-            for entry in self._config.http.listen:
-                self.addresses.append(await _listen(loop, "http.listen", factory, address(entry), stack))
+            stack.callback(self._sockets.close)
+            try:
+                await self._serve_metrics(stack)
+                await self._listen(runner, stack)
+            except ListenError as error:
+                raise StartError(str(error)) from None
             self.endpoint.deadlines.start(loop)
             for module in self._modules():
                 await module.start()
@@ -138,7 +143,21 @@ class Server:
 
     async def stop(self) -> None:
         """Accept nothing more, end every stream with system-shutdown, and let what was begun finish."""
+        self._sockets.close()
         await self._stack.aclose()
+
+    async def reload(self) -> None:
+        """Read again what may change while streams go on, such as certificates."""
+        for each in self.on_reload:
+            try:
+                await each()
+            except Exception:
+                log.exception("a part of the server could not be reloaded")
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The addresses it listens on."""
+        return [bound.address for bound in self.listening]
 
     async def reload_module(self, name: str) -> None:
         """Read a module's code again and put it in the place of the loaded one, on every host. Raises `ModuleError`."""
@@ -196,7 +215,7 @@ class Server:
             forwarded_header=http.forwarded_header,
             consider_secure=http.consider_websocket_secure,
         )
-        peers = Peers(trust)
+        self._peers = peers = Peers(trust)
         origins = {
             domain: frozenset(map(str.lower, options.allowed_origins)) for domain, options in self._config.hosts.items()
         }
@@ -222,40 +241,30 @@ class Server:
     def _unready(self) -> str:
         return "stopping" if self.endpoint.stopping else ""
 
-    async def _serve_metrics(self, loop: asyncio.AbstractEventLoop, stack: AsyncExitStack) -> None:
+    async def _listen(self, runner: web.AppRunner, stack: AsyncExitStack) -> None:
+        assert runner.server is not None
+        config = self._config
+        listeners = Listeners(
+            runner.server,
+            self.endpoint.admission,
+            self._peers,
+            self._sockets,
+            by_name=certificates_by_name(config.hosts),
+            close_timeout=config.c2s.close_timeout,
+        )
+        stack.callback(listeners.close)
+        await listeners.open(plan(config.http, config.hosts))
+        self._sockets.warn_of_unused()
+        self.listening = listeners.bound
+        self.on_reload.append(listeners.reload)
+
+    async def _serve_metrics(self, stack: AsyncExitStack) -> None:
         runner = web.AppRunner(self._metrics.application(), access_log=None, logger=logger())
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         assert runner.server is not None
         for entry in self._config.metrics.listen:
-            where = await _listen(loop, "metrics.listen", runner.server, address(entry), stack)
-            self.metrics_addresses.append(where)
-
-
-async def _listen(
-    loop: asyncio.AbstractEventLoop,
-    option: str,
-    factory: Callable[[], asyncio.Protocol],
-    where: Address,
-    stack: AsyncExitStack,
-) -> Address:
-    try:
-        if where.path:
-            listener = await loop.create_unix_server(factory, where.path, backlog=_BACKLOG)
-            stack.callback(Path(where.path).unlink, missing_ok=True)
-        else:
-            listener = await loop.create_server(factory, where.host, where.port, backlog=_BACKLOG)
-    except OSError as error:
-        raise StartError(f"{option}: cannot listen on {where}: {_reason(error)}") from None
-    stack.callback(listener.close)
-    port = where.port if where.path else listener.sockets[0].getsockname()[1]
-    return Address(where.host, port, where.path)
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "another program is listening there"
-    return os.strerror(error.errno) if error.errno else str(error)
+            self.metrics_addresses += await self._sockets.listen("metrics.listen", address(entry), runner.server)
 
 
 @asynccontextmanager
@@ -287,24 +296,30 @@ def run(config: Config, ready: Ready | None = None) -> int:
 
 async def _serve(config: Config, ready: Ready | None) -> None:
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(signum, signals.put_nowait, signum)
+    service = Notifier(os.environ)
     began = time.monotonic()
-    server = Server(config)
+    server = Server(config, inherited(os.environ))
     await server.start()
-    listening = _shown(server.addresses)
+    listening = _shown(server.listening)
     log.info("xmppws %s listens on %s, %.2f s after its start", __version__, listening, time.monotonic() - began)
     if server.metrics_addresses:
         log.info("metrics for Prometheus are served on %s", _shown(server.metrics_addresses))
     if ready is not None:
         await ready(server)
-    await stopped.wait()
+    service.ready(f"Listening on {listening}")
+    while await signals.get() == signal.SIGHUP:
+        service.reloading()
+        await server.reload()
+        service.ready(f"Listening on {listening}")
     log.info("stopping")
+    service.stopping()
     await server.stop()
 
 
-def _shown(addresses: list[Address]) -> str:
+def _shown(addresses: Iterable[Address | Bound]) -> str:
     return ", ".join(map(str, addresses))
 
 

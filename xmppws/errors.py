@@ -155,6 +155,7 @@ class Reason(Enum):
     TOO_MANY_ATTEMPTS = ("too-many-attempts", 1008, "Too many attempts to log in failed.")
     REPLACED = ("replaced", 1000, "A newer session took over the resource.")
     ACCOUNT_DELETED = ("account-deleted", 1000, "The account was deleted.")
+    KICKED = ("kicked", 1008, "An admin ended the session.")
     SLOW_READER = ("slow-reader", 1008, "The client did not read what was sent to it.")
     INTERNAL = ("internal-error", 1011, "The server made a mistake.")
 

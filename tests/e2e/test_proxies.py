@@ -94,7 +94,9 @@ def added(text: str) -> Edit:
 
 def settings(config: str, listen: str, directory: Path, edit: Edit = unchanged) -> Config:
     file = directory / "xmppws.toml"
-    file.write_text('storage.url = "memory:"\nmetrics.listen = []\n' + edit(documented(config, listen)), encoding="utf-8")
+    file.write_text(
+        'storage.url = "memory:"\nmetrics.listen = []\n' + edit(documented(config, listen)), encoding="utf-8"
+    )
     return load(file)
 
 

@@ -15,7 +15,7 @@ from xmppws.errors import (
     StreamPolicyViolation,
 )
 from xmppws.jid import Jid
-from xmppws.stream.c2s import _HANDLERS, Bind, Event, Negotiation, Offer, Reply, State, Step
+from xmppws.stream.c2s import _HANDLERS, Attempt, Bind, Event, Negotiation, Offer, Reply, State, Step
 from xmppws.stream.sasl import KeysWanted, PasswordWanted
 from xmppws.stream.sasl.keys import derive
 from xmppws.stream.sasl.scram import HASHES
@@ -264,6 +264,23 @@ def test_too_many_attempts() -> None:
     assert failure(last) == ("temporary-auth-failure", "Come back later & <soon>")
     assert isinstance(last.error, StreamPolicyViolation)
     assert last.error.reason is Reason.TOO_MANY_ATTEMPTS
+
+
+def test_each_end_of_an_attempt_is_told_with_its_mechanism_and_name() -> None:
+    made = negotiation()
+    unknown = made.received(auth("X-OWN", b"\0alice\0pencil"))
+    made.received(auth("PLAIN", b"\0Alice\0wrong"))
+    wrong = made.password_checked(False)
+    assert isinstance(unknown, Reply) and isinstance(wrong, Reply)
+    assert unknown.attempt == Attempt("", "", "invalid-mechanism")
+    assert wrong.attempt == Attempt("PLAIN", "Alice", "not-authorized")
+
+
+def test_success_is_told_too() -> None:
+    made = negotiation()
+    made.received(auth("PLAIN", b"\0alice\0pencil"))
+    right = made.password_checked(True)
+    assert isinstance(right, Reply) and right.attempt == Attempt("PLAIN", "alice")
 
 
 def test_log_in_after_failures() -> None:

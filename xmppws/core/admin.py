@@ -1,12 +1,15 @@
-"""Commands for the sysadmin that modules add to those of the admin socket."""
+"""The sysadmin's side: commands that modules add to those of the admin socket, and what these see of connections."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from xmppws.core.declare import declare
+from xmppws.errors import Reason, StreamError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +33,57 @@ class AdminError(Exception):
 def admin_command(name: str, help: str) -> Callable[[F], F]:
     """Declare a method as an admin command: `(self, args: list[str]) -> list[dict]`, or an awaitable of that.
 
-    It returns rows of a table. Raise `AdminError` for what goes wrong.
+    It returns rows of a table; a column whose name ends in `_seconds` or `_bytes` is shown to people in larger units.
+    Raise `AdminError` for what goes wrong.
     """
     return declare(AdminCommand(name, help))
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFacts:
+    """One connection as it is now.
+
+    `user` is the bare JID that logged in, or "", and `host` the virtual host, or "" before it is known. `lasted` and
+    `idle` (since something was received) are seconds, as is `round_trip`, that of the last ping, or None.
+    `queue_bytes` is what the client has yet to take.
+    """
+
+    id: str
+    host: str
+    user: str
+    state: str
+    address: str
+    secure: bool
+    lasted: float
+    idle: float
+    round_trip: float | None
+    queue_bytes: int
+
+
+class Direction(StrEnum):
+    """Which way a message goes."""
+
+    IN = "in"
+    """From the client."""
+    OUT = "out"
+    """To the client."""
+
+
+See: TypeAlias = Callable[[str, Direction, bytes], None]
+"""Shown a message that passes: the id of its connection, its direction, its bytes."""
+
+
+class Connections(Protocol):
+    """All connections of a server."""
+
+    def all(self) -> list[ConnectionFacts]:
+        """Return what is known of each."""
+
+    def end(self, id: str, error: StreamError) -> bool:
+        """End a connection, and tell whether it was there."""
+
+    def recent_ends(self, seconds: float) -> Counter[Reason]:
+        """Count why connections ended lately; only so many of the newest ends are remembered."""
+
+    def watch(self, user: str, see: See) -> Callable[[], None]:
+        """Show all that passes on connections of a user (a bare JID), later ones too, until the result is called."""

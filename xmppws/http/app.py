@@ -24,7 +24,7 @@ def application(
     app.router.add_route("*", websocket_path, websocket)
     app.router.add_routes(pages)
     app.router.add_route("*", "/{path:.*}", rest)
-    app.on_response_prepare.append(_anonymous)
+    app.on_response_prepare.append(anonymous)
     return app
 
 
@@ -76,6 +76,6 @@ def logger() -> logging.Logger:
     return made
 
 
-async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:
+async def anonymous(request: web.Request, response: web.StreamResponse) -> None:
     """Keep the versions of our libraries to ourselves."""
     response.headers.pop("Server", None)

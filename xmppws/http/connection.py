@@ -14,11 +14,13 @@ from collections.abc import Awaitable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from xmppws.core.admin import Direction
 from xmppws.core.router import Handler, Request
 from xmppws.errors import ConnectionTimeout, End, HostUnknown, Reason, Side, StreamError, StreamPolicyViolation
 from xmppws.http.proxies import Client
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates
+from xmppws.http.watch import Watch
 from xmppws.stream import framing
 from xmppws.stream.frames import FrameError
 from xmppws.stream.framing import Framing, Open
@@ -41,9 +43,9 @@ class Phase(IntEnum):
 
 
 class Connection(WebSocket):
-    """A client's stream, and the `core.router.Stream` that its handler sees."""
+    """A client's stream, and the `core.router.Stream` that its handler sees. `watch` is set while somebody watches."""
 
-    __slots__ = ("_candidates", "_domain", "_framing", "_handler", "_parser", "_phase", "_request")
+    __slots__ = ("_candidates", "_domain", "_framing", "_handler", "_parser", "_phase", "_request", "watch")
 
     def __init__(self, endpoint: Endpoint, client: Client, candidates: Candidates, request: Request, id: str) -> None:
         limits = endpoint.limits
@@ -58,6 +60,12 @@ class Connection(WebSocket):
             endpoint.vocabulary, client.network, max_depth=limits.max_depth, max_elements=limits.max_elements
         )
         self._phase = Phase.NEW
+        self.watch: Watch | None = None
+
+    @property
+    def host(self) -> str:
+        """The virtual host that the stream was opened to."""
+        return self._domain
 
     @property
     def stage(self) -> str:
@@ -75,12 +83,15 @@ class Connection(WebSocket):
     def send(self, *messages: bytes) -> None:
         """Send messages in one write."""
         if self._phase < Phase.ENDING:
+            if self.watch is not None:
+                self.watch.show(self.id, Direction.OUT, *messages)
             self.send_text(*messages)
 
     def authenticated(self, name: str) -> None:
         """Note that the client has logged in."""
         if self._phase is Phase.STRANGER:
             self.name = name
+            self.watch = self._endpoint.watches.get(name)
             self._phase = Phase.ESTABLISHED
             self._reader.limit = self._endpoint.max_stanza_sizes[self._domain]
             self._endpoint.left_strangers(self)
@@ -104,7 +115,10 @@ class Connection(WebSocket):
     def message(self, payload: bytes) -> Awaitable[None] | None:
         """Take a message of the client's."""
         self.keepalive.stanza = self._endpoint.deadlines.now
-        item = self._framing.received(self._parser.parse(payload))
+        root = self._parser.parse(payload)
+        if self.watch is not None:
+            self.watch.show(self.id, Direction.IN, payload)
+        item = self._framing.received(root)
         if item is None:
             if self._framing.state is framing.State.CLOSED:
                 self._client_closed()

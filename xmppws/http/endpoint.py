@@ -1,15 +1,14 @@
-"""What all WebSocket connections of a server share:
-
-limits, deadlines, names, hosts, and the register of those that are open.
+"""What all WebSocket connections of a server share, and the register of those that are open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp._websocket.helpers import websocket_mask
 
@@ -20,11 +19,14 @@ from xmppws.http.accepted import Admission
 from xmppws.http.deadlines import Deadlines
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates, VirtualHosts
+from xmppws.http.watch import Watch
 from xmppws.stream.frames import Unmask
 from xmppws.stream.keepalive import Intervals
 from xmppws.xml.parser import Vocabulary
 
 log = logging.getLogger("xmppws.connection")
+
+_REMEMBERED_ENDS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,10 @@ class Endpoint:
         self.opens: Counter[str] = Counter()
         """Streams opened, by virtual host."""
         self.ends: Counter[tuple[Reason, Side]] = Counter()
+        self.recent_ends: deque[tuple[float, Reason]] = deque(maxlen=_REMEMBERED_ENDS)
+        """The newest ends: when, and why."""
+        self.watches: dict[str, Watch] = {}
+        """Who is watched, by bare JID."""
         self.round_trips = Histogram()
         """How long answers to our pings took."""
         self._strangers: Counter[str] = Counter()
@@ -85,9 +91,9 @@ class Endpoint:
         return self._strangers[network] >= self.limits.max_unauthenticated_per_address
 
     def name_of(self, candidates: Candidates | None) -> str:
-        """Return in whose name the server speaks before it knows for which host:
+        """Return in whose name the server speaks before it knows for which host.
 
-        the only one, else what the client called it.
+        That is the only host there is, else what the client called it.
         """
         if candidates is None:
             return ""
@@ -110,6 +116,7 @@ class Endpoint:
         """Log why a stream is over."""
         keepalive = connection.keepalive
         self.ends[end.reason, end.by] += 1
+        self.recent_ends.append((self.deadlines.now, end.reason))
         log.info(
             "id=%s end=%s by=%s address=%s user=%s lasted=%.0f idle=%.0f round_trip=%s text=%r",
             connection.id,

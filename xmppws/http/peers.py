@@ -27,13 +27,11 @@ class Peers:
     def client(self, request: web.BaseRequest) -> Client:
         """Return the client. The socket may be closed already; its address is known all the same."""
         transport = request.transport
-        peer = (request.remote or "") if transport is None else peer_address(transport)
+        peer = None if transport is not None and _is_unix(transport) else request.remote or ""
         tls = transport is not None and transport.get_extra_info("ssl_object") is not None
         before = None if transport is None else transport.get_protocol()
         header = before.header if isinstance(before, Accepted) and before.header is not None else ProxyHeader()
-        client = self._trust.resolve(
-            peer, request.headers, tls=tls, proxy_source=header.source, proxy_tls=header.tls
-        )
+        client = self._trust.resolve(peer, request.headers, tls=tls, proxy_source=header.source, proxy_tls=header.tls)
         for note in client.notes:
             self.note(note)
         return client
@@ -57,8 +55,12 @@ class Peers:
 
 def peer_address(transport: asyncio.BaseTransport) -> str | None:
     """Return the address of the other end; None for a Unix socket, "" when it is gone already."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family == socket.AF_UNIX:
+    if _is_unix(transport):
         return None
     peername = transport.get_extra_info("peername")
     return str(peername[0]) if peername else ""
+
+
+def _is_unix(transport: asyncio.BaseTransport) -> bool:
+    sock = transport.get_extra_info("socket")
+    return sock is not None and sock.family == socket.AF_UNIX

@@ -1,8 +1,8 @@
 """The PROXY protocol, versions 1 and 2: what a proxy says about a connection before the first byte of its client.
 
-The rules are those of HAProxy's proxy-protocol.txt, quoted as "spec". The reader never takes a byte that belongs to what
-follows, so that TLS can begin right behind the header. A checksum (PP2_TYPE_CRC32C) is not verified, which the spec
-leaves open: TCP has one.
+The rules are those of HAProxy's proxy-protocol.txt, quoted as "spec". The reader never takes a byte that belongs to
+what follows, so that TLS can begin right behind the header. A checksum (PP2_TYPE_CRC32C) is not verified, which the
+spec leaves open: TCP has one.
 """
 
 import re

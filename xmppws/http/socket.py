@@ -20,6 +20,7 @@ from collections.abc import Awaitable
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
+from xmppws.core.admin import ConnectionFacts
 from xmppws.errors import (
     ConnectionTimeout,
     End,
@@ -113,6 +114,27 @@ class WebSocket(asyncio.Protocol, ABC):
     def stage(self) -> str:
         """How far the connection has come, for the metrics."""
         return self._state.value
+
+    @property
+    def host(self) -> str:
+        """The virtual host, or "" where it is not known yet."""
+        return ""
+
+    def facts(self) -> ConnectionFacts:
+        """Return what there is to know of the connection now."""
+        now, keepalive = self._endpoint.deadlines.clock(), self.keepalive
+        return ConnectionFacts(
+            id=self.id,
+            host=self.host,
+            user=self.name,
+            state=self.stage,
+            address=self.address,
+            secure=self.secure,
+            lasted=now - self._since,
+            idle=now - keepalive.received,
+            round_trip=keepalive.round_trip,
+            queue_bytes=self.waiting,
+        )
 
     @property
     def waiting(self) -> int:

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, MutableMapping
+from itertools import zip_longest
 from time import monotonic_ns
 from typing import Final, TypeAlias
 

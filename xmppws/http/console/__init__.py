@@ -1,6 +1,6 @@
-"""The console:
+"""The console, one page that logs in and chats in the browser.
 
-one page that logs in and chats in the browser. Static files, and a policy that lets it load nothing else.
+It is static files, and a policy that lets it load nothing else.
 """
 
 from __future__ import annotations

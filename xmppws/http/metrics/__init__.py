@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from xmppws.http.app import anonymous
 from xmppws.http.metrics.figures import Figures
 
 _PATH: Final = "/metrics"
@@ -47,6 +48,7 @@ class Page:
     def application(self) -> web.Application:
         """Build the application of a listener that only those reach who may read the page."""
         app = web.Application()
+        app.on_response_prepare.append(anonymous)
         app.router.add_get(_PATH, self.answer)
         app.router.add_route("*", "/{path:.*}", _elsewhere)
         return app
