@@ -32,6 +32,7 @@ def config(*, hosts: dict[str, Host] | None = None, http: dict[str, Any] | None 
     hosts = hosts or {"localhost": Host(http_host=("localhost", "127.0.0.1"))}
     return Config(
         data_dir=Path("/nonexistent"),
+        admin_socket="",
         http=Http(**settings),
         c2s=C2S(**c2s),
         storage=Storage(url="memory:"),

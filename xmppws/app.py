@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import resource
 import secrets
 import signal
@@ -20,11 +21,14 @@ from typing import Final, TypeAlias
 
 import uvloop
 from aiohttp import web
+from msgspec import structs
 
 from xmppws import __version__
+from xmppws.admin.socket import AdminSocket
 from xmppws.auth.internal import InternalProvider
 from xmppws.config import Address, Config, address, module_options
 from xmppws.config import Host as HostOptions
+from xmppws.core.admin import AUTO, AdminError, Row, socket_path
 from xmppws.core.auth import Accounts
 from xmppws.core.catalog import Catalog, ModuleError
 from xmppws.core.delivery import Delivery
@@ -32,11 +36,13 @@ from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
 from xmppws.core.loader import load, replace
 from xmppws.core.module import Module
+from xmppws.core.reload import Applier, Reload
 from xmppws.core.router import Router
 from xmppws.core.stores import Storage, StorageError
 from xmppws.http import console, health, hostmeta
 from xmppws.http.accepted import Admission
 from xmppws.http.app import application, logger
+from xmppws.http.console.whoami import WhoAmI
 from xmppws.http.deadlines import Deadlines
 from xmppws.http.endpoint import Endpoint, Limits
 from xmppws.http.handoff import HandoffError, self_test
@@ -47,18 +53,21 @@ from xmppws.http.metrics.figures import Figures
 from xmppws.http.paths import Paths
 from xmppws.http.peers import Peers
 from xmppws.http.proxies import Trust
+from xmppws.http.register import Register
+from xmppws.http.reload import allowed_origins, intervals
+from xmppws.http.reload import appliers as http_appliers
 from xmppws.http.sockets import ListenError, Sockets
 from xmppws.http.systemd import Inherited, Notifier, inherited
 from xmppws.http.vhosts import VirtualHosts
 from xmppws.http.websocket import WebSocketHandler
 from xmppws.jid import Jid
 from xmppws.log.files import LogFileError
+from xmppws.log.setup import applier as log_applier
 from xmppws.log.setup import configure as configure_log
 from xmppws.modules import BUILT_IN
 from xmppws.routers.find import RouterError, find_router
 from xmppws.routers.local import LocalRouter
 from xmppws.storage import open_storage
-from xmppws.stream.keepalive import Intervals
 
 log = logging.getLogger("xmppws")
 
@@ -83,8 +92,17 @@ class Server:
 
     version = __version__
 
-    def __init__(self, config: Config, sockets: Inherited = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sockets: Inherited = MappingProxyType({}),
+        *,
+        reread: Callable[[], Config] | None = None,
+        appliers: Iterable[Applier] = (),
+    ) -> None:
         self._config = config
+        # Without it there is nothing to read again.
+        self._reread = reread or (lambda: config)
         self._sockets = Sockets(sockets)
         self._started = 0.0
         self._executor = ThreadPoolExecutor(_HASHING_THREADS, "hashing")
@@ -96,6 +114,7 @@ class Server:
         }
         self.dispatch.routes = (Delivery(self.hosts),)
         self.on_reload: list[Callable[[], Awaitable[None]]] = []
+        self._appliers = [*appliers, Applier(re.compile(r"(hosts\..+\.)?admins"), self._apply_admins)]
         self.listening: list[Bound] = []
         self.metrics_addresses: list[Address] = []
 
@@ -105,8 +124,14 @@ class Server:
     def _host(self, domain: str, options: HostOptions) -> Host:
         stores = self.storage.for_host(domain)
         providers = (InternalProvider(stores, self._executor),)
-        admins = frozenset(map(Jid.parse, options.admins))
-        host = Host(domain, dispatch=self.dispatch, stores=stores, providers=providers, new_id=new_id, admins=admins)
+        host = Host(
+            domain,
+            dispatch=self.dispatch,
+            stores=stores,
+            providers=providers,
+            new_id=new_id,
+            admins=_admins(options),
+        )
         enabled = tuple(BUILT_IN) if options.modules_enabled is None else options.modules_enabled
         names = [name for name in enabled if name not in options.modules_disabled]
         load(host, names, self.catalog, partial(module_options, self._config, domain))
@@ -114,45 +139,94 @@ class Server:
 
     async def start(self) -> None:
         """Open the storage and listen. Raises `StartError` or `StorageError`, and leaves nothing behind then."""
-        loop = asyncio.get_running_loop()
-        self._started = loop.time()
         # What was started is stopped in the opposite order, after a failed start too.
         async with AsyncExitStack() as stack:
-            stack.callback(self._executor.shutdown)
-            await self_test()
-            await self.storage.open()
-            stack.push_async_callback(self.storage.close)
-            stack.push_async_callback(self.dispatch.drain)
-            self.endpoint = self._endpoint(loop)
-            stack.callback(self.endpoint.deadlines.stop)
-            runner = web.AppRunner(self._application(), access_log=None, logger=logger())
+            await self._open(stack)
+            site = application(self._config.http.websocket_path, self._routes(), self._paths.handle)
+            runner = web.AppRunner(site, access_log=None, logger=logger())
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            stack.push_async_callback(self.endpoint.stop, self._config.c2s.close_timeout)
+            await self._start_modules(stack)
             stack.callback(self._sockets.close)
             try:
                 await self._serve_metrics(stack)
                 await self._listen(runner, stack)
+                await self._serve_admin(stack)
             except ListenError as error:
                 raise StartError(str(error)) from None
-            self.endpoint.deadlines.start(loop)
-            for module in self._modules():
-                await module.start()
-                stack.push_async_callback(module.stop)
-            self._stack = stack.pop_all()
+            self._run(stack)
+
+    async def start_mounted(self) -> list[web.AbstractRouteDef]:
+        """Start without listeners of its own, and return what somebody else's application has to serve.
+
+        The admin socket is opened where the configuration asks for it. Raises as `start` does.
+        """
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            routes = self._routes()
+            await self._start_modules(stack)
+            if self._config.admin_socket != AUTO:
+                stack.callback(self._sockets.close)
+                try:
+                    await self._serve_admin(stack)
+                except ListenError as error:
+                    raise StartError(str(error)) from None
+            self._run(stack)
+        return [*routes, *(web.route("*", path, self._paths.handle) for path in self._paths.declared)]
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        self._started = loop.time()
+        stack.callback(self._executor.shutdown)
+        await self_test()
+        await self.storage.open()
+        stack.push_async_callback(self.storage.close)
+        stack.push_async_callback(self.dispatch.drain)
+        self.endpoint = self._endpoint(loop)
+        stack.callback(self.endpoint.deadlines.stop)
+
+    async def _start_modules(self, stack: AsyncExitStack) -> None:
+        for module in self._modules():
+            await module.start()
+            stack.push_async_callback(module.stop)
+        stack.push_async_callback(self.end_streams)
+
+    def _run(self, stack: AsyncExitStack) -> None:
+        """Begin what goes on until `stop`."""
+        self._reload = Reload(self._config, self._reread, self._appliers)
+        self.endpoint.deadlines.start(asyncio.get_running_loop())
+        self._stack = stack.pop_all()
+
+    async def end_streams(self) -> None:
+        """End every stream with system-shutdown, and take no new ones."""
+        await self.endpoint.stop(self._config.c2s.close_timeout)
 
     async def stop(self) -> None:
         """Accept nothing more, end every stream with system-shutdown, and let what was begun finish."""
         self._sockets.close()
         await self._stack.aclose()
 
-    async def reload(self) -> None:
-        """Read again what may change while streams go on, such as certificates."""
+    async def reload(self) -> list[Row]:
+        """Read again what may change while streams go on, such as certificates, and then the configuration.
+
+        Returns a row for each change. Raises `AdminError` for a configuration with mistakes.
+        """
         for each in self.on_reload:
             try:
                 await each()
             except Exception:
                 log.exception("a part of the server could not be reloaded")
+        new, rows = self._reload()
+        # A host that is gone from the file is here until the restart, and its modules with it.
+        self._config = structs.replace(new, hosts=MappingProxyType({**self._config.hosts, **new.hosts}))
+        for row in rows:
+            log.info("reload: %s %s", row["option"], row["outcome"])
+        return rows
+
+    def _apply_admins(self, config: Config) -> None:
+        for domain, host in self.hosts.items():
+            if domain in config.hosts:
+                host.admins = _admins(config.hosts[domain])
 
     @property
     def addresses(self) -> list[Address]:
@@ -171,6 +245,20 @@ class Server:
         """Seconds since the start."""
         return asyncio.get_running_loop().time() - self._started
 
+    def memory(self) -> int:
+        """Resident memory in bytes."""
+        return health.resident_memory()
+
+    @property
+    def connections(self) -> Register:
+        """All connections."""
+        return Register(self.endpoint)
+
+    @property
+    def listeners(self) -> list[str]:
+        """Where it listens, for people to read."""
+        return [*map(str, self.listening), *(f"{where} (metrics)" for where in self.metrics_addresses)]
+
     def sessions(self) -> int:
         """How many resources are bound, on all hosts."""
         return sum(len(host.sessions) for host in self.hosts.values())
@@ -185,18 +273,9 @@ class Server:
             routers={domain: self._router(domain, options) for domain, options in config.hosts.items()},
             deadlines=deadlines,
             admission=Admission(deadlines, timeout=c2s.handshake_timeout, limit=c2s.max_connections),
-            limits=Limits(
-                handshake_timeout=c2s.handshake_timeout,
-                auth_timeout=c2s.auth_timeout,
-                close_timeout=c2s.close_timeout,
-                max_unauthenticated_size=c2s.max_unauthenticated_size,
-                max_depth=c2s.max_depth,
-                max_elements=c2s.max_elements,
-                max_send_buffer=c2s.max_send_buffer,
-                max_unauthenticated_per_address=c2s.max_unauthenticated_per_address,
-            ),
+            limits=Limits.of(c2s),
             max_stanza_sizes={domain: options.c2s.max_stanza_size for domain, options in config.hosts.items()},
-            intervals=Intervals(c2s.ping_interval, c2s.pong_timeout, c2s.read_timeout),
+            intervals=intervals(config),
             new_id=new_id,
         )
 
@@ -208,7 +287,7 @@ class Server:
         except RouterError as error:
             raise StartError(f"hosts.{domain}.router: {error}") from error
 
-    def _application(self) -> web.Application:
+    def _routes(self) -> list[web.AbstractRouteDef]:
         http = self._config.http
         trust = Trust(
             http.trusted_proxies,
@@ -216,27 +295,24 @@ class Server:
             consider_secure=http.consider_websocket_secure,
         )
         self._peers = peers = Peers(trust)
-        origins = {
-            domain: frozenset(map(str.lower, options.allowed_origins)) for domain, options in self._config.hosts.items()
-        }
+        origins = allowed_origins(self._config)
         sites = [
             hostmeta.Site(domain, options.http_host or (domain,), options.external_url)
             for domain, options in self._config.hosts.items()
         ]
-        pages = [
-            *hostmeta.routes(
-                sites, websocket_path=http.websocket_path, client=peers.client, default_host=http.default_host
-            ),
-            *health.routes(self, self._unready),
-            *(console.routes(http.websocket_path) if http.console else ()),
-        ]
         doorkeeper = Doorkeeper(self.endpoint.virtual_hosts, peers, origins)
+        meta = hostmeta.HostMeta(sites, http.websocket_path, peers.client, http.default_host)
+        pages: list[web.AbstractRouteDef] = [*hostmeta.routes(meta), *health.routes(self, self._unready)]
+        if http.console:
+            seen = WhoAmI(http.websocket_path, client=peers.client, admit=doorkeeper.admit, links=meta.links)
+            pages += console.routes(http.websocket_path, seen.facts)
         refused = (doorkeeper.refused, self.endpoint.admission.refused)
         self._metrics = MetricsPage(Figures(self.endpoint, refused, self.hosts, self.dispatch, self.storage))
         pages += self._metrics.guarded(self._config.metrics.token)
         handler = WebSocketHandler(self.endpoint, peers, doorkeeper).handle
         self._paths = Paths(self.hosts, self.endpoint, peers, doorkeeper)
-        return application(http.websocket_path, handler, pages, self._paths.handle)
+        self._appliers += http_appliers(self.endpoint, origins)
+        return [web.route("*", http.websocket_path, handler), *pages]
 
     def _unready(self) -> str:
         return "stopping" if self.endpoint.stopping else ""
@@ -266,6 +342,24 @@ class Server:
         for entry in self._config.metrics.listen:
             self.metrics_addresses += await self._sockets.listen("metrics.listen", address(entry), runner.server)
 
+    async def _serve_admin(self, stack: AsyncExitStack) -> None:
+        path = socket_path(self._config.admin_socket)
+        if path is None:
+            return
+        admin = AdminSocket(self)
+        stack.push_async_callback(admin.stop)
+        try:
+            await self._sockets.listen("admin_socket", Address(path=str(path)), admin.protocol)
+        except ListenError as error:
+            # Where the file does not ask for it, nobody misses it before they need it.
+            if self._config.admin_socket != AUTO:
+                raise
+            log.warning("%s", error)
+
+
+def _admins(options: HostOptions) -> frozenset[Jid]:
+    return frozenset(map(Jid.parse, options.admins))
+
 
 @asynccontextmanager
 async def open_accounts(config: Config, domain: str) -> AsyncIterator[Accounts]:
@@ -282,26 +376,29 @@ async def open_accounts(config: Config, domain: str) -> AsyncIterator[Accounts]:
 Ready: TypeAlias = Callable[[Server], Awaitable[None]]
 
 
-def run(config: Config, ready: Ready | None = None) -> int:
-    """Run a server until SIGTERM or SIGINT, and return the exit code. `ready` is awaited once it listens."""
+def run(config: Config, ready: Ready | None = None, reread: Callable[[], Config] | None = None) -> int:
+    """Run a server until SIGTERM or SIGINT, and return the exit code.
+
+    `ready` is awaited once it listens; `reread` reads the configuration again, at SIGHUP.
+    """
     _raise_file_limit()
     try:
         configure_log(config.log, config.data_dir)
-        uvloop.run(_serve(config, ready))
+        uvloop.run(_serve(config, ready, reread))
     except (StartError, StorageError, ModuleError, HandoffError, LogFileError) as error:
         print(f"xmppws: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(config: Config, ready: Ready | None) -> None:
+async def _serve(config: Config, ready: Ready | None, reread: Callable[[], Config] | None) -> None:
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[int] = asyncio.Queue()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(signum, signals.put_nowait, signum)
     service = Notifier(os.environ)
     began = time.monotonic()
-    server = Server(config, inherited(os.environ))
+    server = Server(config, inherited(os.environ), reread=reread, appliers=(log_applier(config.data_dir),))
     await server.start()
     listening = _shown(server.listening)
     log.info("xmppws %s listens on %s, %.2f s after its start", __version__, listening, time.monotonic() - began)
@@ -310,9 +407,13 @@ async def _serve(config: Config, ready: Ready | None) -> None:
     if ready is not None:
         await ready(server)
     service.ready(f"Listening on {listening}")
-    while await signals.get() == signal.SIGHUP:
+    # A terminal that is closed sends SIGHUP too, and nobody would be left to stop the server then.
+    while await signals.get() == signal.SIGHUP and not os.isatty(0):
         service.reloading()
-        await server.reload()
+        try:
+            await server.reload()
+        except AdminError as error:
+            log.error("%s", error)
         service.ready(f"Listening on {listening}")
     log.info("stopping")
     service.stopping()

@@ -14,6 +14,8 @@ import pytest_asyncio
 from browser import Browser, Page, browser
 from clients import logged_in
 from servers import PASSWORDS, Running, config, running
+from xmppws import __version__
+from xmppws.config import Host
 from xmppws.core.roster import RosterItem, Subscription
 
 # One browser serves all tests of this file, so they share its event loop.
@@ -26,6 +28,13 @@ LAST_MESSAGE_IS_SEEN = """(() => {
     const last = document.querySelector("#log li:last-child").getBoundingClientRect();
     return last.bottom <= document.querySelector("#log").getBoundingClientRect().bottom;
 })()"""
+# What waits for as long as a ping does waits a fraction of it; all else of the page keeps its time.
+IMPATIENT = """
+    for (const name of ["setTimeout", "setInterval"]) {
+        const original = globalThis[name];
+        globalThis[name] = (f, ms, ...rest) => original(f, ms === 10000 || ms === 20000 ? ms / 50 : ms, ...rest);
+    }
+"""
 NO_WEBCRYPTO = "Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined })"
 
 
@@ -198,6 +207,84 @@ async def test_without_webcrypto_the_page_says_so_and_uses_plain(open_page: Open
     assert any('mechanism="PLAIN">(hidden)' in frame for frame in await page.texts("#frame-list code"))
 
 
+async def test_the_server_tells_what_it_sees(open_page: Open, server: Running) -> None:
+    page = await open_page("alice")
+    await page.wait("#seen-summary:has-text('127.0.0.1 · secure · localhost')")
+    await page.click("#seen summary")
+    facts = dict(zip(await page.texts("#facts dt"), await page.texts("#facts dd"), strict=True))
+    assert facts["Your address"] == "127.0.0.1The address of the peer."
+    assert facts["Secure"] == "yesBecause consider_websocket_secure says so."
+    assert facts["Headers"].startswith(f"Host: 127.0.0.1:{server.port}")
+    assert server.url in facts["WebSocket"] and server.url in facts["host-meta"]
+    assert facts["Server"] == f"xmppws {__version__}"
+    assert await page.texts("#warnings li") == await page.problems() == []
+
+
+async def test_what_is_wrong_on_the_way_is_warned_of(chromium: Browser, tmp_path: Path) -> None:
+    hosts = {"one.example": Host(), "two.example": Host()}
+    options = {
+        "extraHTTPHeaders": {"X-Forwarded-For": "unknown", "Cookie": "secret=1", "Authorization": "Basic c2VjcmV0"}
+    }
+    async with running(config(hosts=hosts, http={"console": True, "consider_websocket_secure": False})) as server:
+        page = await chromium.open(server.http, "alice", options=options)
+        await page.wait("#seen-summary:has-text('4 warnings')")
+        warnings = await page.texts("#warnings li")
+        told = ["No virtual host here", "plain http", "a hop that is no address", "Clients cannot look the endpoint up"]
+        assert [part for part in told if not any(part in warning for warning in warnings)] == []
+        await page.click("#seen summary")
+        await page.screenshot(tmp_path / "warnings.png")
+        whoami = await page.evaluate("fetch('/console/whoami.json').then(answer => answer.text())")
+        assert "c2VjcmV0" not in whoami and "secret" not in whoami
+        await chromium.close_pages()
+
+
+async def test_a_dead_link_is_noticed_by_pings(open_page: Open, server: Running) -> None:
+    page = await open_page("alice", script=IMPATIENT)
+    await log_in(page, "alice")
+    await page.wait("#ping:has-text('Ping ')")
+    (connection,) = server.server.endpoint.connections
+    connection.pause_reading()
+    await page.wait("#status:has-text('no answer to a ping for 10 s')")
+    await page.click("#reconnect")
+    await page.wait("#bar[data-state=online]")
+    connection.abort()
+
+
+async def test_secrets_of_sasl2_are_hidden_too(open_page: Open) -> None:
+    page = await open_page("alice")
+    hidden = await page.evaluate(
+        """import("/console/frames.js").then(({ withoutSecrets }) => [
+            `<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>SECRET</initial-response>`
+                + `<user-agent id='x'/><fast xmlns='urn:xmpp:fast:0' count='1'/></authenticate>`,
+            `<challenge xmlns='urn:xmpp:sasl:2'>SECRET</challenge>`,
+            `<response xmlns='urn:xmpp:sasl:2'>SECRET</response>`,
+            `<next xmlns='urn:xmpp:sasl:2' task='UPGR'><task-data><x>SECRET</x></task-data></next>`,
+            `<success xmlns='urn:xmpp:sasl:2'><additional-data>SECRET</additional-data>`
+                + `<token xmlns='urn:xmpp:fast:0' expiry='e' token='SECRET'/></success>`,
+            `<iq xmlns='jabber:client'><query xmlns='jabber:iq:register'><password>SECRET</password></query></iq>`,
+        ].map(withoutSecrets))"""
+    )
+    assert all("(hidden)" in frame and "SECRET" not in frame for frame in hidden)
+    assert 'mechanism="PLAIN"' in hidden[0] and '<fast xmlns="urn:xmpp:fast:0" count="1"/>' in hidden[0]
+
+
+async def test_the_keyboard_reaches_everything_in_order(open_page: Open) -> None:
+    page = await open_page("alice")
+    await page.evaluate("document.querySelector('.skip').focus()")
+    order = []
+    for _ in range(5):
+        await page.press(":focus", "Tab")
+        order.append(await page.evaluate("document.activeElement.id || document.activeElement.firstChild.data.trim()"))
+    assert order == ["jid", "password", "Log in", "What the server sees", "Frames"]
+    await page.press(".skip", "Enter")
+    assert await page.evaluate("document.activeElement.id") == "main"
+    await log_in(page, "alice")
+    # After the log-in the focus is where the next thing is done.
+    await page.wait("#new-jid:focus")
+    await page.press("#new-jid", "Shift+Tab")
+    assert "Bob" in await page.text("#contacts button:focus")
+
+
 async def test_scram_computes_what_rfc_7677_shows(open_page: Open) -> None:
     page = await open_page("alice")
     proof = await page.evaluate(
@@ -230,6 +317,7 @@ async def test_the_page_fits_the_window(
     await log_in(page, "alice", "wrong")
     await page.wait("#login-problem")
     await page.screenshot(tmp_path / f"{name}-login.png")
+    await page.wait("#seen-summary:has-text('127.0.0.1 · secure · localhost')")
     await log_in(page, "alice")
     async with logged_in(server.url, "bob", PASSWORDS["bob"]) as bob:
         await page.wait("#contacts button[data-presence=online]")
@@ -239,6 +327,9 @@ async def test_the_page_fits_the_window(
         await page.screenshot(tmp_path / f"{name}-chat.png")
         await page.click("#frames summary")
         await page.screenshot(tmp_path / f"{name}-frames.png")
+        await page.click("#seen summary")
+        await page.wait("#facts dt:has-text('host-meta')")
+        await page.screenshot(tmp_path / f"{name}-seen.png")
         assert await page.evaluate(LAST_MESSAGE_IS_SEEN)
     sizes = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
     assert sizes == [options["viewport"]["width"], options["viewport"]["height"]]

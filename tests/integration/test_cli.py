@@ -2,7 +2,6 @@
 
 import os
 import pty
-import shutil
 import signal
 import socket
 import subprocess
@@ -249,14 +248,6 @@ def test_a_reader_that_goes_away_is_no_error(config: Path) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (141, b"")
-
-
-@pytest.mark.skipif(not shutil.which("mandoc"), reason="needs mandoc: apt-get install mandoc")
-def test_the_manual_is_good_mdoc() -> None:
-    done = subprocess.run(
-        ["mandoc", "-T", "lint", ROOT / "man" / "xmppws.1"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "")
 
 
 def served(config: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -9,7 +9,7 @@ from aiohttp import ClientResponse, ClientSession, web
 from lxml import etree
 
 from xmppws.http import health, hostmeta
-from xmppws.http.hostmeta import JSON_PATH, REL_WEBSOCKET, XRD_PATH, Site
+from xmppws.http.hostmeta import JSON_PATH, REL_WEBSOCKET, XRD_PATH, HostMeta, Site
 from xmppws.http.proxies import Client, Trust
 
 BEHIND = {"X-Forwarded-For": "198.51.100.7", "X-Forwarded-Proto": "https"}
@@ -65,7 +65,7 @@ def client_by(trust: Trust) -> Callable[[web.Request], Client]:
 
 def pages_of(sites: list[Site], *, consider_secure: bool = False) -> list[web.RouteDef]:
     trust = Trust(["127.0.0.1"], consider_secure=consider_secure)
-    return hostmeta.routes(sites, websocket_path="/xmpp-websocket", client=client_by(trust))
+    return hostmeta.routes(HostMeta(sites, "/xmpp-websocket", client_by(trust)))
 
 
 @pytest.fixture

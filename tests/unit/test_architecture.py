@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[2] / "xmppws"
 # A part may import what stands on a later line, and nothing else on its own line.
 LAYERS = [
     {"__main__"},
-    {"cli"},
+    {"cli", "mount"},
     {"app"},
     {"http", "admin"},
     {"routers", "routes", "modules", "storage", "auth", "log"},
@@ -28,7 +28,9 @@ LAYERS = [
 RANKS = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 PURE = ("xml", "stream")
 IMPURE = frozenset({"asyncio", "aiohttp", "random", "time"})
-MAY_USE_AIOHTTP = ("http", "auth", "cli", "app", "core.web")
+MAY_USE_AIOHTTP = ("http", "auth", "cli", "mount", "app", "core.web")
+# `xmppws.attach` is the front door; what stands behind it is imported when somebody opens it.
+FRONT_DOOR = ("__init__", "mount")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def wrong(found: Import) -> str | None:
             return f"xml and stream import no {root}"
         if root == "aiohttp" and not any(is_in(found.importer, part) for part in MAY_USE_AIOHTTP):
             return "aiohttp belongs in " + ", ".join(MAY_USE_AIOHTTP)
+        return None
+    if (found.importer, found.target) == FRONT_DOOR and found.typing_only:
         return None
     importer, target = found.importer.partition(".")[0], found.target.partition(".")[0]
     if importer == target:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xmppws.cli.command import CommandError, add_command, configuration
@@ -34,9 +35,13 @@ def run(args: argparse.Namespace) -> int:
     from xmppws.cli.demo import greet
     from xmppws.config import demo_config
 
-    config = demo_config(os.environ) if args.demo and args.config is None else configuration(args.config)
+    if args.demo and args.config is None:
+        read = partial(demo_config, os.environ)
+    else:
+        read = partial(configuration, args.config)
+    config = read()
     if args.demo and "localhost" not in config.hosts:
         raise CommandError(f"--demo makes accounts at localhost, which is no virtual host of {config.source.file}")
     if not config.hosts:
         print(NO_HOST, file=sys.stderr)
-    return run_server(config, greet if args.demo else None)
+    return run_server(config, greet if args.demo else None, read)

@@ -130,7 +130,8 @@ class Http(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Opt(
             'Where to listen: "address:port", "[IPv6 address]:port", "unix:/path" or "systemd:name". Where a host has '
-            "a certificate and no listener of the long form speaks TLS, port 5281 of the same addresses does.",
+            "a certificate and no listener of the long form speaks TLS, port 5281 of the same addresses does. "
+            '"[::]:5280" is all of IPv6 alone: list "0.0.0.0:5280" beside it.',
             check=checks.listen,
         ),
     ] = ("127.0.0.1:5280",)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from xmppws.core.declare import declare
 from xmppws.errors import Reason, StreamError
@@ -16,6 +17,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 Row: TypeAlias = dict[str, Any]
 """One row of a table: what JSON can hold, by column."""
 Rows: TypeAlias = list[Row] | Awaitable[list[Row]]
+
+
+AUTO: Final = "auto"
+_SYSTEM_SOCKET: Final = Path("/run/xmppws/admin.sock")
+
+
+def socket_path(option: str) -> Path | None:
+    """Return where the admin socket is: what `admin_socket` names, or None where there is none."""
+    if option == AUTO:
+        return _SYSTEM_SOCKET if _SYSTEM_SOCKET.parent.is_dir() else None
+    return Path(option) if option else None
 
 
 @dataclass(frozen=True, slots=True)

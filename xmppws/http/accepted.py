@@ -25,7 +25,7 @@ _FULL: Final = (
 class Admission:
     """Counts the connections of a server, and knows how long a request head may take (seconds).
 
-    Whoever takes a connection over from `Accepted` counts it down when it ends.
+    Whoever owns a connection counts it: `Accepted` until it hands it over, and then the new owner.
     """
 
     def __init__(self, deadlines: Deadlines, *, timeout: float, limit: int) -> None:
@@ -34,6 +34,10 @@ class Admission:
         self.limit = limit
         self.connections = 0
         self.refused: Counter[Cause] = Counter()
+
+    def has_room(self, transport: asyncio.BaseTransport | None) -> bool:
+        """Tell whether a connection may stay: it was let in already, or there may be one more."""
+        return self.connections < self.limit or is_counted(transport)
 
 
 class Accepted(asyncio.Protocol):
@@ -78,6 +82,11 @@ class Accepted(asyncio.Protocol):
         """Note that a whole request head has arrived."""
         self._admission.deadlines.remove(self)
 
+    def handed_over(self) -> None:
+        """Note that the connection has another owner from now on, who counts it."""
+        self._admission.connections -= 1
+        self._admission.deadlines.remove(self)
+
     def check(self, now: float) -> float | None:
         """Close the connection: its deadline has passed."""
         self._admission.refused[Cause.TOO_SLOW] += 1
@@ -101,6 +110,11 @@ class Accepted(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._inner.resume_writing()
+
+
+def is_counted(transport: asyncio.BaseTransport | None) -> bool:
+    """Tell whether a connection came through a listener of ours; in somebody else's application it did not."""
+    return transport is not None and isinstance(transport.get_protocol(), Accepted)
 
 
 def acceptor(make: Callable[[], asyncio.Protocol], admission: Admission) -> Callable[[], Accepted]:

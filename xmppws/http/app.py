@@ -16,13 +16,10 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _NOT_FOUND: Final = "There is nothing at this path. The WebSocket endpoint is at {}.\n"
 
 
-def application(
-    websocket_path: str, websocket: Handler, pages: Iterable[web.AbstractRouteDef], rest: Handler
-) -> web.Application:
-    """Build the application from the endpoint's handler, the server's own pages, and `rest` for every other path."""
+def application(websocket_path: str, routes: Iterable[web.AbstractRouteDef], rest: Handler) -> web.Application:
+    """Build the application from the endpoint, the server's own pages, and `rest` for every other path."""
     app = web.Application(middlewares=[_arrived, _not_found(websocket_path)])
-    app.router.add_route("*", websocket_path, websocket)
-    app.router.add_routes(pages)
+    app.router.add_routes(routes)
     app.router.add_route("*", "/{path:.*}", rest)
     app.on_response_prepare.append(anonymous)
     return app

@@ -20,5 +20,6 @@ class Cause(StrEnum):
     CROWDED = "crowded"
     FULL = "full"
     TOO_SLOW = "too-slow"
+    GONE = "gone"
     STOPPING = "stopping"
     MODULE = "module"

@@ -7,11 +7,12 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from aiohttp._websocket.helpers import websocket_mask
 
+from xmppws.config import C2S
 from xmppws.core.histogram import Histogram
 from xmppws.core.router import Router
 from xmppws.errors import End, Reason, Side, SystemShutdown
@@ -41,6 +42,11 @@ class Limits:
     max_elements: int = 10_000
     max_send_buffer: int = 1024 * 1024
     max_unauthenticated_per_address: int = 100
+
+    @classmethod
+    def of(cls, options: C2S) -> Limits:
+        """Return those that are configured."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 class Endpoint:
@@ -101,6 +107,7 @@ class Endpoint:
 
     def add(self, connection: WebSocket, deadline: float) -> None:
         """Register a new connection, whose first deadline is at `deadline`."""
+        self.admission.connections += 1
         self.connections.add(connection)
         self._empty.clear()
         self._strangers[connection.network] += 1

@@ -13,6 +13,8 @@ from typing import Any
 from aiohttp import __version__, web
 from aiohttp.abc import AbstractStreamWriter
 
+from xmppws.http.accepted import Accepted
+
 
 class HandoffError(Exception):
     """The installed aiohttp does not work with this hand-off."""
@@ -45,19 +47,26 @@ class _HandedOver(web.StreamResponse):
         return None
 
 
+def is_gone(request: web.Request) -> bool:
+    """Tell whether the peer has left while its request was waiting: there is nothing to hand over then."""
+    return request.transport is None or request.transport.is_closing()
+
+
 def hand_over(request: web.Request, head: bytes, protocol: asyncio.Protocol) -> web.StreamResponse:
     """Write the response head and give the transport to `protocol`, with what has arrived already.
 
-    Return what the request handler must return. Raises `ConnectionResetError` when the peer is gone.
+    Return what the request handler must return. The peer must not be gone, see `is_gone`.
     """
     transport, old = request.transport, request.protocol
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError
+    assert transport is not None
     # Drains the bytes behind the head, and ends the pause of reading that aiohttp makes when there are many.
     tail = _Tail()
     old.set_parser(tail)  # type: ignore[arg-type]  # Its two methods are all that is called.
     # From here to the end nothing may wait: no byte may arrive between two owners.
     transport.write(head)
+    before = transport.get_protocol()
+    if isinstance(before, Accepted):
+        before.handed_over()
     old.transport = None
     transport.set_protocol(protocol)
     old.connection_lost(None)
@@ -82,6 +91,10 @@ class _Recorder(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        assert self.protocol is not None
+        return self.protocol
 
     def close(self) -> None:
         self.closed = True
@@ -124,6 +137,7 @@ async def self_test() -> None:
         server = runner.server
         assert server is not None
         first = server()
+        transport.set_protocol(first)
         first.connection_made(transport)
         first.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\ntail")
         for _ in range(10):

@@ -14,6 +14,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDictProxy
 
 from xmppws.http.causes import Cause
+from xmppws.http.handoff import is_gone
 from xmppws.http.peers import Peers
 from xmppws.http.shown import shown
 from xmppws.http.vhosts import Candidates, HostRefused, VirtualHosts
@@ -100,6 +101,8 @@ def check_upgrade(request: web.Request, subprotocols: Sequence[str]) -> tuple[st
 
     Without `subprotocols` none is negotiated, and what the client offers does not matter.
     """
+    if is_gone(request):
+        raise Refused(Cause.GONE, 499, "The client has gone.")
     headers = request.headers
     if request.method != hdrs.METH_GET:
         raise Refused(Cause.METHOD, 405, "A WebSocket handshake is a GET request.", Allow="GET")

@@ -43,7 +43,11 @@ class HostMeta:
     __slots__ = ("_client", "_hosts", "_path", "_sites")
 
     def __init__(
-        self, sites: Sequence[Site], websocket_path: str, client: Callable[[web.Request], Client], default_host: str
+        self,
+        sites: Sequence[Site],
+        websocket_path: str,
+        client: Callable[[web.Request], Client],
+        default_host: str = AUTO,
     ) -> None:
         self._sites = {site.domain: site for site in sites}
         self._path = websocket_path
@@ -52,7 +56,7 @@ class HostMeta:
 
     async def xrd(self, request: web.Request) -> web.Response:
         """Answer with an Extensible Resource Descriptor."""
-        found = self._links(request)
+        found = self.links(request)
         root = etree.Element(f"{{{XRD_NAMESPACE}}}XRD", nsmap={None: XRD_NAMESPACE})
         for href in found:
             etree.SubElement(root, f"{{{XRD_NAMESPACE}}}Link", rel=REL_WEBSOCKET, href=href)
@@ -61,14 +65,15 @@ class HostMeta:
 
     async def json(self, request: web.Request) -> web.Response:
         """Answer with the same in JSON."""
-        document = {"links": [{"rel": REL_WEBSOCKET, "href": href} for href in self._links(request)]}
+        document = {"links": [{"rel": REL_WEBSOCKET, "href": href} for href in self.links(request)]}
         return web.json_response(document, headers=_CORS)
 
     async def preflight(self, request: web.Request) -> web.Response:
         """Allow scripts of every origin."""
         return web.Response(status=204, headers=_PREFLIGHT)
 
-    def _links(self, request: web.Request) -> list[str]:
+    def links(self, request: web.Request) -> list[str]:
+        """Return the links for a request. Raises `HTTPNotFound` or `HTTPBadRequest`, with the sentence that helps."""
         host = request.headers.getall("Host", [])
         try:
             candidates = self._hosts.for_request(host)
@@ -118,15 +123,8 @@ def _not_found(text: str) -> web.HTTPNotFound:
     return web.HTTPNotFound(text=text, headers=_CORS)
 
 
-def routes(
-    sites: Sequence[Site],
-    *,
-    websocket_path: str,
-    client: Callable[[web.Request], Client],
-    default_host: str = AUTO,
-) -> list[web.RouteDef]:
+def routes(pages: HostMeta) -> list[web.RouteDef]:
     """Return the routes of both documents, for GET, HEAD and OPTIONS."""
-    pages = HostMeta(sites, websocket_path, client, default_host)
     return [
         web.get(XRD_PATH, pages.xrd),
         web.get(JSON_PATH, pages.json),

@@ -66,14 +66,12 @@ def plan(http: Http, hosts: Mapping[str, Host]) -> list[Planned]:
 
 def _with_tls(short: list[Planned]) -> Iterator[Planned]:
     """Give the TCP addresses again, on the port for TLS. Port 0 is any free one there too."""
-    taken = {each.address for each in short}
-    for where in dict.fromkeys(each.address for each in short if not each.address.path and not each.address.name):
-        secured = Address(where.host, TLS_PORT if where.port else 0)
-        if where.port and secured in taken:
+    plain = [each.address for each in short if not each.address.path and not each.address.name]
+    for secured in dict.fromkeys(Address(where.host, TLS_PORT if where.port else 0) for where in plain):
+        if secured.port and secured in plain:
             log.warning("http.listen: %s is listened on without TLS, although a host has a certificate", secured)
-            continue
-        taken.add(secured)
-        yield Planned("http.listen", secured, tls=True)
+        else:
+            yield Planned("http.listen", secured, tls=True)
 
 
 def certificates_by_name(hosts: Mapping[str, Host]) -> dict[str, Certificate]:

@@ -18,6 +18,7 @@ from xmppws.http.handoff import hand_over
 from xmppws.http.handshake import Doorkeeper, Refused, check_upgrade, response_head
 from xmppws.http.module_socket import ModuleSocket
 from xmppws.http.peers import Peers
+from xmppws.http.room import check_room
 from xmppws.http.vhosts import Candidates, HostRefused
 
 log = logging.getLogger("xmppws.http")
@@ -33,7 +34,7 @@ class _Place:
 
 
 class Paths:
-    """The paths of all modules of all hosts. `rebuild` reads them anew after a module was replaced."""
+    """The paths of all modules of all hosts, as `declared`. `rebuild` reads them anew after a module was replaced."""
 
     def __init__(self, hosts: Mapping[str, Host], endpoint: Endpoint, peers: Peers, doorkeeper: Doorkeeper) -> None:
         self._hosts = hosts
@@ -41,6 +42,7 @@ class Paths:
         self._peers = peers
         self._doorkeeper = doorkeeper
         self._dispatcher = web.UrlDispatcher()
+        self.declared: tuple[str, ...] = ()
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -53,6 +55,7 @@ class Paths:
         self._dispatcher = web.UrlDispatcher()
         for path, place in places.items():
             self._dispatcher.add_route("*", path, self._handler(place))
+        self.declared = tuple(places)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request that nothing of the server's own took."""
@@ -102,9 +105,7 @@ class Paths:
             raise Refused(Cause.STOPPING, 503, "The server is stopping.", Retry_After="10")
         key, subprotocol = check_upgrade(request, declaration.subprotocols)
         client = self._peers.client(request)
-        if self._endpoint.is_crowded(client.network):
-            sentence = "Too many connections of this address have not logged in yet."
-            raise Refused(Cause.CROWDED, 429, sentence, Retry_After="30")
+        check_room(self._endpoint, request, client)
         socket = ModuleSocket(self._endpoint, client, self._endpoint.new_id(), declaration.max_message)
         socket.handler = binding.method(self._facts(request, domain), socket)
         log.info("id=%s address=%s host=%s path=%s", socket.id, client.address, domain, declaration.path)

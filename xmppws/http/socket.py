@@ -290,8 +290,9 @@ class WebSocket(asyncio.Protocol, ABC):
         if self._held:
             return
         if self._lost is not None:
+            lost, self._lost = self._lost, None
             self._state = State.CLOSED
-            self.end_with(self._lost)
+            self.end_with(lost)
             self._endpoint.remove(self)
         elif self._transport is not None:
             self._transport.resume_reading()

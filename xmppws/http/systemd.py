@@ -32,23 +32,24 @@ def inherited(environ: MutableMapping[str, str]) -> Inherited:
     for fd, name in zip_longest(range(_FIRST, _FIRST + int(count)), names.split(":") if names else ()):
         if fd is not None:
             name = name or _UNNAMED
-            found[name] = (*found.get(name, ()), *_listening(fd, name))
+            if sock := _listening(fd, name):
+                found[name] = (*found.get(name, ()), sock)
     return found
 
 
-def _listening(fd: int, name: str) -> tuple[socket.socket, ...]:
+def _listening(fd: int, name: str) -> socket.socket | None:
     try:
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
     except OSError as error:
         log.warning("descriptor %d (%s) that systemd handed over is no socket: %s", fd, name, error.strerror)
-        return ()
+        return None
     if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         log.warning("the socket %s that systemd handed over does not listen: ListenStream=, without Accept=", name)
         sock.close()
-        return ()
+        return None
     sock.setblocking(False)
-    return (sock,)
+    return sock
 
 
 class Notifier:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -75,7 +76,7 @@ def load(certificate: Certificate) -> ssl.SSLContext:
     _require(certificate.key or certificate.file, "PRIVATE KEY-----")
     context = _context()
     try:
-        context.load_cert_chain(certificate.file, certificate.key or None, password=_no_password)
+        context.load_cert_chain(certificate.file, certificate.key or None, password=partial(_no_password, certificate))
     except ssl.SSLError as error:
         reason = _REASONS.get(error.reason, error.reason.replace("_", " ").lower() if error.reason else str(error))
         raise CertificateError(f"TLS certificate {certificate}: {reason}") from None
@@ -102,9 +103,12 @@ def _require(file: str, marker: str) -> None:
         raise CertificateError(f'TLS file {file} has no PEM block "-----BEGIN … {marker}"')
 
 
-def _no_password() -> str:
+def _no_password(certificate: Certificate) -> str:
     # Without this OpenSSL would ask at the terminal, and the server would wait.
-    raise CertificateError("the private key is encrypted, and a server has nobody to ask: store it without passphrase")
+    raise CertificateError(
+        f"TLS file {certificate.key or certificate.file}: the private key is encrypted, and a server has nobody to ask "
+        "for the passphrase: store it without one"
+    )
 
 
 def _complaint(context: ssl.SSLContext, file: str) -> str:

@@ -14,6 +14,7 @@ from xmppws.http.endpoint import Endpoint
 from xmppws.http.handoff import hand_over
 from xmppws.http.handshake import Doorkeeper, Refused, check_upgrade, response_head
 from xmppws.http.peers import Peers
+from xmppws.http.room import check_room
 from xmppws.http.shown import shown
 from xmppws.http.vhosts import Candidates, HostRefused
 
@@ -46,9 +47,7 @@ class WebSocketHandler:
 
     def _connection(self, request: web.Request, candidates: Candidates) -> Connection:
         client = self._peers.client(request)
-        if self._endpoint.is_crowded(client.network):
-            sentence = "Too many connections of this address have not logged in yet."
-            raise Refused(Cause.CROWDED, 429, sentence, Retry_After="30")
+        check_room(self._endpoint, request, client)
         facts = Request(request.path_qs, {name.lower(): value for name, value in request.headers.items()})
         connection = Connection(self._endpoint, client, candidates, facts, self._endpoint.new_id())
         log.info(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 
-from xmppws.config import Log
+from xmppws.config import Config, Log
+from xmppws.core.admin import AdminError
 from xmppws.core.audit import AUDIT
-from xmppws.log.files import AuditFile, NewestErrors
+from xmppws.core.reload import Applier
+from xmppws.log.files import AuditFile, LogFileError, NewestErrors
 from xmppws.log.formats import Json, Text
 
 
@@ -24,6 +27,18 @@ def configure(options: Log, data_dir: Path) -> None:
         level = min(level, logging.WARNING)
     logging.basicConfig(level=level, handlers=handlers, force=True)
     _configure_audit(data_dir / options.audit_file if options.audit_file else None)
+
+
+def applier(data_dir: Path) -> Applier:
+    """Return what sets up logging again when its options have changed."""
+
+    def apply(config: Config) -> None:
+        try:
+            configure(config.log, data_dir)
+        except LogFileError as error:
+            raise AdminError(str(error)) from None
+
+    return Applier(re.compile(r"log\..+"), apply)
 
 
 def _configure_audit(path: Path | None) -> None:

@@ -100,6 +100,9 @@ class FrameReader:
         The opcode is TEXT, CLOSE, PING or PONG. Raises `FrameError`.
         """
         while len(self._buffer) - self._position >= self._need:
+            whole = self._whole_text()
+            if whole is not None:
+                return TEXT, whole
             opcode, final, start, size = self._header()
             if size < 0:
                 return None
@@ -112,6 +115,27 @@ class FrameReader:
             if message is not None:
                 return TEXT, message
         return None
+
+    def _whole_text(self) -> bytes | None:
+        """Return the message when all of it is here in one short frame: nearly every stanza comes like that.
+
+        Whatever is not as expected is None, and the general way finds out what it is.
+        """
+        buffer, position = self._buffer, self._position
+        if buffer[position] != _FIN | TEXT or self._fragments is not None:
+            return None
+        # Below zero when the frame is not masked.
+        size, start = buffer[position + 1] - _MASKED, position + 2
+        if size == 126 and len(buffer) >= start + _U16.size:
+            size = buffer[start] << 8 | buffer[start + 1]
+            start += _U16.size
+            if size <= _MAX_CONTROL:
+                return None
+        elif not 0 <= size <= _MAX_CONTROL:
+            return None
+        if size > self.limit or start + _MASK_SIZE + size > len(buffer):
+            return None
+        return bytes(self._payload(start, size))
 
     def _header(self) -> tuple[int, bool, int, int]:
         """Read a header.

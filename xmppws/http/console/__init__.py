@@ -1,20 +1,26 @@
-"""The console, one page that logs in and chats in the browser.
+"""The console, one page that logs in and chats in the browser, and shows what the server sees of it.
 
-It is static files, and a policy that lets it load nothing else.
+It is static files, one answer in JSON, and a policy that lets it load nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _PATH: Final = b'content="/xmpp-websocket"'
+_FOLDER: Final = b'"console/'
+_NOT_STORED: Final = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; "
@@ -26,10 +32,22 @@ _HEADERS: Final = {
 }
 
 
-def routes(websocket_path: str) -> list[web.RouteDef]:
-    """Return the page at /, which connects to `websocket_path`, and its files under /console/; all are read once."""
+def routes(websocket_path: str, facts: Callable[[web.Request], Mapping[str, Any]]) -> list[web.RouteDef]:
+    """Return the page at / and at /console/, which connects to `websocket_path`, and its files; all are read once.
+
+    `facts` tells what the server knows about a request.
+    """
+
+    async def whoami(request: web.Request) -> web.Response:
+        return web.json_response(facts(request), headers=_NOT_STORED)
+
     page = _read("index.html").replace(_PATH, b'content="%b"' % escape(websocket_path).encode())
-    found = [web.get("/", _page("index.html", page))]
+    found = [
+        web.get("/", _page("index.html", page)),
+        # In an application that has a page of its own at /.
+        web.get("/console/", _page("index.html", page.replace(_FOLDER, b'"'))),
+        web.get("/console/whoami.json", whoami),
+    ]
     for file in sorted(entry.name for entry in _static().iterdir()):
         found.append(web.get(f"/console/{file}", _page(file, _read(file))))
     return found

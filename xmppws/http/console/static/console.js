@@ -1,5 +1,6 @@
 // The console: connects what happens on the stream with what is on the page.
-// Read next: connection.js (stays logged in), session.js (one login), stream.js (RFC 7395), sasl.js and scram.js.
+// Read next: connection.js (stays logged in), session.js (one login), stream.js (RFC 7395), sasl.js and scram.js; seen.js
+// shows what the server sees of this page.
 
 import { Chats } from "./chat.js";
 import { Connection } from "./connection.js";
@@ -7,6 +8,7 @@ import { Contacts } from "./contacts.js";
 import { Frames } from "./frames.js";
 import { bare, complete, split } from "./jid.js";
 import { CAN_SCRAM } from "./sasl.js";
+import { Seen } from "./seen.js";
 import { inWords } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
@@ -19,6 +21,7 @@ class Console {
   #contacts = new Contacts(byId("contacts"), (jid) => this.#openChat(jid));
   #chats = new Chats(byId("log"));
   #frames = new Frames(byId("frame-list"), byId("frame-count"));
+  #seen = new Seen(byId("facts"), byId("warnings"), byId("seen-summary"));
 
   start() {
     byId("endpoint").textContent = this.#url;
@@ -31,7 +34,9 @@ class Console {
     byId("logout").addEventListener("click", () => this.#connection.leave());
     byId("reconnect").addEventListener("click", () => this.#connection.retry());
     byId("clear-frames").addEventListener("click", () => this.#frames.clear());
+    byId("check").addEventListener("click", () => this.#seen.check());
     byId("jid").focus();
+    this.#seen.check();
   }
 
   #login() {
@@ -59,6 +64,7 @@ class Console {
       message: ({ jid, body }) => this.#arrived(bare(jid), body),
       failed: ({ jid, id, error }) => this.#chats.failed(bare(jid), id, inWords(error)),
       frame: (direction, text) => this.#frames.add(direction, text),
+      ponged: (milliseconds) => this.#ponged(milliseconds),
     };
   }
 
@@ -74,6 +80,12 @@ class Console {
   #waiting(error, milliseconds) {
     this.#contacts.forgetPresence();
     this.#status("waiting", `${inWords(error)} Reconnecting in ${Math.ceil(milliseconds / 1000)} s…`);
+  }
+
+  #ponged(milliseconds) {
+    const rounded = milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds);
+    byId("ping").textContent = `Ping ${rounded} ms`;
+    byId("ping").hidden = false;
   }
 
   #ended(error) {
@@ -96,6 +108,7 @@ class Console {
     byId("bar").dataset.state = state;
     byId("status").textContent = text;
     byId("reconnect").hidden = state !== "waiting";
+    if (state !== "online") byId("ping").hidden = true;
     // What is being written stays; it can be sent when the stream is back.
     byId("compose").querySelector("button").disabled = state !== "online";
   }

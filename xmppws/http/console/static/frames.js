@@ -1,6 +1,6 @@
 // The pane of frames: what passes on the WebSocket, without what proves the password.
 
-import { NS, NotWellFormed, element, parse, serialize } from "./xml.js";
+import { NS, NotWellFormed, parse, serialize } from "./xml.js";
 
 const MOST_FRAMES = 300;
 const ARROWS = { sent: "→", received: "←", note: "!" };
@@ -40,14 +40,31 @@ export class Frames {
   }
 }
 
-/** Return the message with the content of <auth/>, <challenge/>, <response/> and <success/> left out. */
+/** Return the message without passwords, the data of SASL and SASL2 (XEP-0388), and the tokens of FAST (XEP-0484). */
 export function withoutSecrets(text) {
   try {
     const root = parse(text);
-    if (root.namespaceURI !== NS.sasl || root.localName === "failure" || !root.textContent) return text;
-    return serialize(element(NS.sasl, root.localName, { mechanism: root.getAttribute("mechanism") }, "(hidden)"));
+    const secrets = [root, ...root.querySelectorAll("*")].filter(isSecret);
+    if (secrets.length === 0) return text;
+    secrets.forEach(hide);
+    return serialize(root);
   } catch (error) {
     if (error instanceof NotWellFormed) return text;
     throw error;
   }
+}
+
+const SECRET_CONTENT = {
+  [NS.sasl]: new Set(["auth", "challenge", "response", "success"]),
+  [NS.sasl2]: new Set(["initial-response", "challenge", "response", "additional-data", "task-data"]),
+  [NS.register]: new Set(["password"]),
+};
+
+function isSecret(found) {
+  return found.namespaceURI === NS.fast ? found.hasAttribute("token") : SECRET_CONTENT[found.namespaceURI]?.has(found.localName);
+}
+
+function hide(found) {
+  if (found.hasAttribute("token")) found.setAttribute("token", "(hidden)");
+  else if (found.textContent) found.textContent = "(hidden)";
 }

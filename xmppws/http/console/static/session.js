@@ -3,12 +3,16 @@
 
 import { bare } from "./jid.js";
 import { authenticate } from "./sasl.js";
-import { Stream } from "./stream.js";
+import { NoAnswer, Stream } from "./stream.js";
 import { NS, child, childText, element, is } from "./xml.js";
+
+const PING_INTERVAL = 20_000;
+const PING_TIMEOUT = 10_000;
 
 /**
  * What happens is told to `listener`, an object with the methods bound(jid), contact({jid, name, removed}),
- * presence({jid, available, show, status}), message({jid, body}), failed({jid, id, error}) and frame(direction, text).
+ * presence({jid, available, show, status}), message({jid, body}), failed({jid, id, error}), frame(direction, text) and
+ * ponged(milliseconds), the round trip of a ping.
  */
 export class Session {
   #stream;
@@ -17,6 +21,8 @@ export class Session {
   #requests = new Map();
   #lastId = 0;
   #jid = "";
+  #pinging = 0;
+  #patience = 0;
 
   /** `account` is {username, domain, password, resource}; with resource "" the server chooses one. */
   constructor(url, account, listener) {
@@ -36,8 +42,12 @@ export class Session {
       this.#jid = await this.#bind(resource);
       this.#listener.bound(this.#jid);
       this.#appear();
+      this.#ping();
+      this.#pinging = setInterval(() => this.#ping(), PING_INTERVAL);
       for (;;) this.#stanza(await this.#stream.receive());
     } finally {
+      clearInterval(this.#pinging);
+      clearTimeout(this.#patience);
       this.#stream.close();
     }
   }
@@ -71,10 +81,22 @@ export class Session {
     });
   }
 
-  #request(type, payload, answered) {
+  // XEP-0199. A browser notices only after minutes that a link is dead, and tells a page nothing of WebSocket's own pings.
+  #ping() {
+    const sent = performance.now();
+    this.#patience = setTimeout(() => this.#stream.abandon(new NoAnswer(PING_TIMEOUT / 1000)), PING_TIMEOUT);
+    const answered = () => {
+      clearTimeout(this.#patience);
+      this.#listener.ponged(performance.now() - sent);
+    };
+    // An error is an answer, too.
+    this.#request("get", element(NS.ping, "ping"), answered, this.#account.domain);
+  }
+
+  #request(type, payload, answered, to = "") {
     const id = this.#newId();
     this.#requests.set(id, answered);
-    this.#send("iq", { type, id }, payload);
+    this.#send("iq", { type, id, to }, payload);
   }
 
   #stanza(root) {

@@ -68,6 +68,13 @@ export class Stream {
     setTimeout(() => this.#giveUp(), patience);
   }
 
+  /** Give a dead socket up: `receive` rejects with this error. */
+  abandon(error) {
+    this.#end ??= error;
+    this.#socket.close();
+    this.#deliver();
+  }
+
   // The browser would wait for the server's close frame much longer.
   #giveUp() {
     this.#socket.close();
@@ -111,6 +118,14 @@ export class StreamEnded extends Error {
     // The error's first child is its condition; a <text/> for people may follow.
     this.condition = error ? (child(error, NS.streamErrors)?.localName ?? "undefined-condition") : "";
     this.text = error ? childText(error, NS.streamErrors, "text") : "";
+  }
+}
+
+/** A request was not answered: the connection is dead, although nobody closed it. */
+export class NoAnswer extends StreamEnded {
+  constructor(seconds) {
+    super({ code: 1006, reason: "" }, null);
+    this.seconds = seconds;
   }
 }
 

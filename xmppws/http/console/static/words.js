@@ -2,7 +2,7 @@
 
 import { LoginFailed } from "./sasl.js";
 import { StanzaFailed } from "./session.js";
-import { StreamEnded, Unreachable } from "./stream.js";
+import { NoAnswer, StreamEnded, Unreachable } from "./stream.js";
 
 // RFC 6120 section 6.5.
 const LOGIN = {
@@ -40,6 +40,7 @@ export function inWords(error) {
   if (error instanceof LoginFailed) return told(LOGIN[error.condition] ?? "The login failed.", error);
   if (error instanceof StanzaFailed) return told(STANZA[error.condition] ?? "The server refused.", error);
   if (error instanceof Unreachable) return "The server cannot be reached, or it refused the WebSocket: its log says which.";
+  if (error instanceof NoAnswer) return `The connection is dead: no answer to a ping for ${error.seconds} s.`;
   if (error instanceof StreamEnded) return endInWords(error);
   return `Something unexpected happened: ${error.message}.`;
 }

@@ -1,0 +1,345 @@
+"""The admin socket of a real server, used by the real command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients import connected, logged_in
+from servers import PASSWORDS, Program, add_accounts, program
+
+FILE = """
+data_dir = "{directory}/data"
+admin_socket = "{directory}/admin.sock"
+plugin_paths = ["{directory}/modules"]
+metrics.listen = []
+log.audit_file = "audit.log"
+log.level = "{level}"
+[http]
+listen = ["127.0.0.1:0"]
+consider_websocket_secure = true
+[hosts."localhost"]
+http_host = ["127.0.0.1", "localhost"]
+modules_enabled = ["roster", "presence", "disco", "ping", "session", "tally"]
+allowed_origins = ["{origin}"]
+"""
+MODULE = """
+from xmppws.core.admin import AdminError, admin_command
+from xmppws.core.module import Module
+
+
+class Tally(Module):
+    name = "tally"
+
+    @admin_command("tally", "Count the arguments.")
+    async def tally(self, args: list[str]) -> list[dict[str, object]]:
+        if args == ["nothing"]:
+            raise AdminError("Nothing cannot be counted")
+        if args == ["broken"]:
+            raise RuntimeError("secret detail")
+        return [{"counted": len(args), "by": "first"}]
+"""
+
+
+class Served:
+    """A server with its configuration; `run` runs a command on it."""
+
+    def __init__(self, directory: Path, server: Program) -> None:
+        self.directory = directory
+        self.file = directory / "xmppws.toml"
+        self.socket = directory / "admin.sock"
+        self.server = server
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await start(self.file, *arguments)
+
+    async def run(self, *arguments: str) -> str:
+        status, out, err = await run(self.file, *arguments)
+        assert (status, err) == (0, ""), err
+        return out
+
+    async def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (await self.run(*arguments, "--json")).splitlines()]
+
+    async def refused(self, *arguments: str) -> str:
+        status, out, err = await run(self.file, *arguments)
+        assert (status, out) == (1, "") and "Traceback" not in err
+        return err
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_unix_connection(self.socket)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def ask(self, line: bytes) -> dict[str, Any]:
+        async with self.connection() as (reader, writer):
+            writer.write(line)
+            answer: dict[str, Any] = json.loads(await reader.readline())
+            return answer
+
+
+async def start(file: Path, *arguments: str) -> asyncio.subprocess.Process:
+    name, *rest = arguments
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "xmppws", name, "-c", str(file), *rest),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def run(file: Path, *arguments: str) -> tuple[int | None, str, str]:
+    process = await start(file, *arguments)
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def configure(directory: Path, level: str = "info", origin: str = "*") -> Path:
+    file = directory / "xmppws.toml"
+    file.write_text(FILE.format(directory=directory, level=level, origin=origin))
+    return file
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "tally.py").write_text(MODULE)
+    file = configure(tmp_path)
+    await add_accounts(file)
+    async with program(file) as server:
+        yield Served(tmp_path, server)
+
+
+async def test_status_and_sessions(served: Served) -> None:
+    url = served.server.url
+    async with logged_in(url, "alice", PASSWORDS["alice"], resource="x"), connected(url) as stranger:
+        await stranger.open()
+        (status,) = await served.rows("status")
+        assert status["sessions"] == {"localhost": 1}
+        assert status["connections"] == {"established": 1, "stranger": 1}
+        assert status["pid"] == served.server.process.pid and status["memory_bytes"] > 10**6
+        assert status["listeners"] == [f"127.0.0.1:{served.server.port}"]
+        (session,) = await served.rows("sessions")
+        assert (session["user"], session["resource"], session["state"]) == ("alice@localhost", "x", "available")
+        assert (session["address"], session["queue_bytes"], session["secure"]) == ("127.0.0.1", 0, True)
+        for whose, count in (
+            ("alice@localhost", 1),
+            ("alice@localhost/x", 1),
+            ("alice@localhost/y", 0),
+            ("localhost", 1),
+            ("bob@localhost", 0),
+            ("elsewhere.example", 0),
+        ):
+            assert len(await served.rows("sessions", whose)) == count, whose
+        table = await served.run("sessions")
+        assert table.startswith("user") and session["id"] in table
+        assert ["sessions", "localhost", "1"] in [line.split() for line in (await served.run("status")).splitlines()]
+        assert "not an XMPP address" in await served.refused("sessions", "a@b@c/")
+    async with logged_in(url, "bob", PASSWORDS["bob"]) as bob:
+        await bob.close()
+    (status,) = await served.rows("status")
+    assert status["recent_ends"]["client-close"] == 1
+    assert await served.run("sessions") == "Nobody has logged in.\n"
+
+
+async def test_kick_tells_the_user_why(served: Served) -> None:
+    url = served.server.url
+    async with (
+        logged_in(url, "alice", PASSWORDS["alice"], resource="one") as one,
+        logged_in(url, "alice", PASSWORDS["alice"], resource="two") as two,
+    ):
+        (row,) = await served.rows("kick", "alice@localhost/one", "--reason", "Ünkind <words>")
+        assert row["user"] == "alice@localhost"
+        assert await one.expect_end() == ("policy-violation", "kicked: Ünkind <words>", 1008)
+        (session,) = await served.rows("sessions")
+        assert session["resource"] == "two"
+        assert session["id"] in await served.run("kick", session["id"])
+        assert await two.expect_end() == ("policy-violation", "kicked: An admin ended the session.", 1008)
+    assert "alice@localhost is not connected" in await served.refused("kick", "alice@localhost")
+    assert "no connection has the id nobody" in await served.refused("kick", "nobody")
+    assert "one line" in await served.refused("kick", "x", "--reason", "two\nlines")
+    audited = [json.loads(line) for line in (served.directory / "data" / "audit.log").read_text().splitlines()]
+    kicks = [entry for entry in audited if entry["action"] == "kick"]
+    assert kicks[0]["target"] == "alice@localhost/one" and kicks[0]["uid"] == os.getuid()
+
+
+async def test_watch_shows_both_directions_and_no_texts(served: Served) -> None:
+    url = served.server.url
+    async with logged_in(url, "bob", PASSWORDS["bob"], resource="b") as bob:
+        watching = await served.start("watch", "alice@localhost", "--json")
+        assert watching.stdout is not None
+        assert json.loads(await watching.stdout.readline()) == {"watching": "alice@localhost", "connections": 0}
+        lines: list[str] = []
+        async with logged_in(url, "alice", PASSWORDS["alice"], resource="a") as alice:
+            await alice.message(bob.jid, "my s3cret", id="m1")
+            assert await bob.body() == "my s3cret"
+            await bob.message(alice.jid, "an answer", id="m2")
+            await alice.body()
+            while not lines or '"m2' not in lines[-1].replace("\\", ""):
+                lines.append((await watching.stdout.readline()).decode())
+        watching.terminate()
+        await watching.communicate()
+    events = [json.loads(line) for line in lines]
+    shown = {(event["direction"], event["stanza"]) for event in events}
+    message = f'<message xmlns="jabber:client" to="{bob.jid}" type="chat" id="m1"><body>…(9)</body></message>'
+    assert ("in", message) in shown
+    assert any(direction == "out" and 'id="m2"' in stanza and "…(9)" in stanza for direction, stanza in shown)
+    text = "".join(lines)
+    for absent in ("s3cret", "an answer", "xmpp-sasl", "SCRAM"):
+        assert absent not in text
+
+
+async def test_who_watches_without_reading_holds_up_nobody(served: Served) -> None:
+    async with served.connection() as (reader, writer):
+        writer.write(b'{"command": "watch", "args": {"jid": "alice@localhost"}}\n')
+        assert json.loads(await reader.readline()) == {"rows": [{"watching": "alice@localhost", "connections": 0}]}
+        async with logged_in(served.server.url, "alice", PASSWORDS["alice"]) as alice:
+            padding = "<x xmlns='urn:x'>" + "<a/>" * 1500 + "</x>"
+            for _ in range(500):
+                await alice.send(f"<message xmlns='jabber:client' to='alice@localhost/nowhere'>{padding}</message>")
+            await alice.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+            (session,) = await served.rows("sessions")
+            assert session["user"] == "alice@localhost"
+            dropped = 0
+            while not dropped:
+                # What is shown next tells what was not.
+                await alice.send("<presence xmlns='jabber:client'/>")
+                dropped = json.loads(await reader.readline())["event"]["dropped"]
+
+
+async def test_watch_ends_with_the_server(served: Served) -> None:
+    watching = await served.start("watch", "alice@localhost")
+    assert watching.stdout is not None
+    assert (await watching.stdout.readline()).startswith(b"watching alice@localhost")
+    assert await served.server.stop() == 0
+    _, err = await watching.communicate()
+    assert (watching.returncode, err) == (1, b"xmppws: the server has stopped\n")
+    assert not served.socket.exists()
+
+
+async def test_reload_applies_what_it_can(served: Served) -> None:
+    assert "Nothing has changed" in await served.run("reload")
+    configure(served.directory, level="warning", origin="https://a.example")
+    text = served.file.read_text()
+    served.file.write_text(text.replace("[http]", 'storage.url = "memory:"\n[http]'))
+    assert await served.rows("reload") == [
+        {"option": "hosts.localhost.allowed_origins", "outcome": "applied"},
+        {"option": "log.level", "outcome": "applied"},
+        {"option": "storage.url", "outcome": "needs a restart"},
+    ]
+    async with connected(served.server.url, headers={"Origin": "https://a.example"}) as client:
+        await client.open()
+    with pytest.raises(Exception, match="403"):
+        async with connected(served.server.url, headers={"Origin": "https://b.example"}):
+            pass
+    await served.server.logged("refused address=127.0.0.1 status=403")
+    assert not any("origin=https://a.example" in line for line in served.server.lines)
+    served.file.write_text('log.level = "loud"\n')
+    refusal = await served.refused("reload")
+    # The command line itself reads the file first.
+    assert "log.level" in refusal
+    answer = await served.ask(b'{"command": "reload"}\n')
+    assert "stays as it was" in answer["error"] and "log.level" in answer["error"]
+
+
+async def test_sighup_reads_the_configuration_again(served: Served) -> None:
+    configure(served.directory, level="debug")
+    served.server.process.send_signal(signal.SIGHUP)
+    await served.server.logged("reload: log.level applied")
+    served.file.write_text('log.level = "loud"\n')
+    served.server.process.send_signal(signal.SIGHUP)
+    await served.server.logged("the configuration stays as it was: .*log.level")
+    assert (await served.ask(b'{"command": "status"}\n'))["rows"]
+
+
+async def test_reload_of_a_module_and_its_commands(served: Served) -> None:
+    assert await served.rows("admin") == [
+        {"name": "tally", "host": "localhost", "module": "tally", "help": "Count the arguments."}
+    ]
+    assert await served.rows("admin", "tally", "a", "b") == [{"counted": 2, "by": "first"}]
+    file = served.directory / "modules" / "tally.py"
+    file.write_text(MODULE.replace("first", "second edition"))
+    assert "read again" in await served.run("reload", "tally")
+    assert await served.rows("admin", "tally") == [{"counted": 0, "by": "second edition"}]
+    assert "Nothing cannot be counted" in await served.refused("admin", "tally", "nothing")
+    broken = await served.refused("admin", "tally", "broken")
+    assert "the server's log says more" in broken and "secret" not in broken
+    await served.server.logged("secret detail")
+    assert "no module has a command talley" in await served.refused("admin", "talley")
+    assert "no local host x" in await served.refused("admin", "tally", "--host", "x")
+    file.write_text("this is no Python")
+    assert "tally" in await served.refused("reload", "tally")
+    assert "no host has the module" in await served.refused("reload", "nothing")
+    assert await served.rows("admin", "tally") == [{"counted": 0, "by": "second edition"}]
+
+
+async def test_the_socket_stands_strangers(served: Served) -> None:
+    assert stat.S_IMODE(served.socket.stat().st_mode) == 0o660
+    for line, error in (
+        (b"garbage\n", "a request is a line such as"),
+        (b"\xff\n", "a request is a line such as"),
+        (b'{"command": "x", "args": {"a": ' + b"[" * 60_000 + b"\n", "a request is a line such as"),
+        (b'{"command": "fly"}\n', "there is no command 'fly'; there are: status,"),
+        (b'{"command": "kick", "args": {}}\n', "kick: Object missing required field `target`"),
+        (b'{"command": "status", "args": {"x": 1}}\n', "status: Object contains unknown field `x`"),
+        (b'{"command": "watch", "args": {"jid": "localhost"}}\n', "not the address of an account"),
+        (b"x" * 70_000 + b"\n", "one line of at most 65536 bytes"),
+    ):
+        assert error in (await served.ask(line))["error"]
+    async with served.connection() as (reader, writer):
+        # Without a line's end, and the client's side already closed.
+        writer.write(b'{"command": "sessions"}\n{"command": "sessions"}')
+        writer.write_eof()
+        assert [json.loads(line) for line in (await reader.read()).splitlines()] == [{"rows": []}] * 2
+    silent = [await asyncio.open_unix_connection(served.socket) for _ in range(31)]
+    assert await served.rows("sessions") == []
+    silent.append(await asyncio.open_unix_connection(served.socket))
+    assert "32 clients" in (await served.ask(b'{"command": "status"}\n'))["error"]
+    for _, writer in silent:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_without_a_server(tmp_path: Path) -> None:
+    file = configure(tmp_path)
+    status, out, err = await run(file, "status")
+    assert (status, out) == (1, "")
+    assert err == f"xmppws: no server answers on {tmp_path}/admin.sock: is it running, with this configuration?\n"
+    file.write_text('admin_socket = ""\n')
+    assert await run(file, "sessions") == (1, "", 'xmppws: there is no admin socket: admin_socket is ""\n')
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become somebody else")
+async def test_who_may_not_is_told_who_may(served: Served) -> None:
+    # As somebody else it sees nothing but this directory, and what it has imported before.
+    served.directory.chmod(0o711)
+    (served.directory / "other.toml").write_text('admin_socket = "/proc/self/cwd/admin.sock"\n')
+    (served.directory / "other.toml").chmod(0o644)
+    command = 'main(["status", "-c", "other.toml"])'
+    code = f"""import os, sys
+from xmppws.cli.main import main
+assert {command} == 0
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sys.exit({command})"""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), cwd=served.directory, stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    told = "may not be used: its mode is 0660, for user root and members of group root"
+    assert err.decode() == f"xmppws: /proc/self/cwd/admin.sock {told}\n"

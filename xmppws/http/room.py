@@ -1,0 +1,19 @@
+"""Whether there is room for one more WebSocket."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from xmppws.http.causes import Cause
+from xmppws.http.endpoint import Endpoint
+from xmppws.http.handshake import Refused
+from xmppws.http.proxies import Client
+
+
+def check_room(endpoint: Endpoint, request: web.BaseRequest, client: Client) -> None:
+    """Raise `Refused` when a client's address, or the whole server, has all the connections it may have."""
+    if endpoint.is_crowded(client.network):
+        sentence = "Too many connections of this address have not logged in yet."
+        raise Refused(Cause.CROWDED, 429, sentence, Retry_After="30")
+    if not endpoint.admission.has_room(request.transport):
+        raise Refused(Cause.FULL, 503, "The server has all the connections it may have.", Retry_After="10")
