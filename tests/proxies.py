@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -62,8 +63,9 @@ def documented(config: str, listen: str) -> str:
     _, _, head = (CONTRIB / config).read_text(encoding="utf-8").partition("# xmppws.toml:\n")
     lines = takewhile(lambda line: line.startswith("#     "), head.splitlines())
     text = "\n".join(line.removeprefix("#     ") for line in lines) + "\n"
-    default = "unix:/run/xmppws/http.sock" if listen.startswith("unix:") else "127.0.0.1:5280"
-    return replaced(f'listen = ["{default}"]', f'listen = ["{listen}"]')(text)
+    text, found = re.subn(r'^listen = \["[^"]+"\]$', f'listen = ["{listen}"]', text, flags=re.MULTILINE)
+    assert found == 1, "the configuration says once where xmppws listens"
+    return text
 
 
 def replaced(old: str, new: str) -> Edit:
@@ -146,9 +148,9 @@ def _with_certificates(text: str, authority: trustme.CA, directory: Path) -> str
 
 
 def _nginx(text: str, port: int, upstream: str, directory: Path) -> tuple[list[str], str]:
-    text = _replaced(text, "listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;")
+    text = _replaced(text, "listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
     # Machines that run tests may be without IPv6.
-    text = _replaced(text, "listen [::]:443 ssl;", "")
+    text = re.sub(r"listen \[::\]:\d+[^;]*;", "", text)
     default = "unix:/run/xmppws/http.sock" if upstream.startswith("unix:") else "127.0.0.1:5280"
     text = _replaced(text, f"server {default};", f"server {upstream};")
     (directory / "site.conf").write_text(text, encoding="utf-8")

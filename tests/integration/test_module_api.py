@@ -10,11 +10,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from clients import connected, logged_in
 from msgspec.structs import replace
+
+from clients import connected, logged_in
 from raw import head, raw
 from servers import PASSWORDS, Running, add_accounts, config, program, running
-
 from xmppws.config import Config, Host
 from xmppws.core.catalog import ModuleError
 
@@ -103,9 +103,7 @@ async def test_http_paths_have_the_servers_rules_applied(plugins: Path) -> None:
     async with running(with_plugin(plugins, hosts)) as server, aiohttp.ClientSession() as http:
         url = f"{server.http}/hello/Zo%C3%AB"
 
-        async def get(
-            method: str = "GET", data: str = "", **headers: str
-        ) -> tuple[int, str, dict[str, str]]:
+        async def get(method: str = "GET", data: str = "", **headers: str) -> tuple[int, str, dict[str, str]]:
             async with http.request(method, url, headers=headers, data=data) as response:
                 return response.status, await response.text(), dict(response.headers)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fakes import World, got
-
 from xmppws.core.adhoc import Call, Done, adhoc
 from xmppws.core.module import Module
 from xmppws.errors import NotAcceptable

@@ -1,5 +1,4 @@
-"""What all WebSocket connections of a server share, and the register of those that are open.
-"""
+"""What all WebSocket connections of a server share, and the register of those that are open."""
 
 from __future__ import annotations
 
