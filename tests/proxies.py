@@ -152,7 +152,7 @@ def _nginx(text: str, port: int, upstream: str, directory: Path) -> tuple[list[s
     # Machines that run tests may be without IPv6.
     text = re.sub(r"listen \[::\]:\d+[^;]*;", "", text)
     default = "unix:/run/xmppws/http.sock" if upstream.startswith("unix:") else "127.0.0.1:5280"
-    text = _replaced(text, f"server {default};", f"server {upstream};")
+    text = _replaced(text, f"server {default}", f"server {upstream}")
     (directory / "site.conf").write_text(text, encoding="utf-8")
     temporary = "".join(
         f"    {kind}_temp_path {directory}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

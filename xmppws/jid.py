@@ -69,6 +69,13 @@ class Jid(Struct, frozen=True, cache_hash=True, gc=False):
             prepare_resource(resource) if resource else "",
         )
 
+    @staticmethod
+    def prepared(text: str) -> "Jid":
+        """Split the `text` of a JID that was kept; nothing is checked, for preparing costs up to milliseconds."""
+        rest, _, resource = text.partition("/")
+        local, _, domain = rest.rpartition("@")
+        return _join(local, domain, resource)
+
     @property
     def bare(self) -> "Jid":
         """The JID without its resource."""

@@ -227,7 +227,7 @@ async def test_pages_of_allowed_origins_alone_connect(config: str, tmp_path: Pat
             assert (await client.open()).tag.endswith("features")
         status, text = await answered(proxy, {**HANDSHAKE, "Origin": "https://evil.example"})
         assert status == 403 and "'https://evil.example'" in text
-        await log.line(f"refused address={ALICE} status=403: .*evil.example")
+        await log.line(f"refused address={ALICE} status=403 cause=origin: .*evil.example")
 
 
 SECOND_HOST = '[hosts."example.org"]\n'
@@ -263,7 +263,7 @@ async def test_a_fault_of_the_proxy_is_explained_to_the_client_and_in_the_log(
     async with behind(config, tmp_path, proxy=fault, server=added(more)) as (proxy, _):
         found, text = await answered(proxy)
         assert found == status and told in text
-        await log.line(f"refused address={ALICE} status={status}: .*{re.escape(told)}")
+        await log.line(rf"refused address={ALICE} status={status} cause=\S+: .*{re.escape(told)}")
 
 
 @pytest.mark.parametrize(("config", "fault"), [(MINIMAL, unchanged), (COMPLETE[0], without("Host "))])

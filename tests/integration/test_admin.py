@@ -307,7 +307,8 @@ async def test_the_socket_stands_strangers(served: Served) -> None:
     silent = [await asyncio.open_unix_connection(served.socket) for _ in range(31)]
     assert await served.rows("sessions") == []
     silent.append(await asyncio.open_unix_connection(served.socket))
-    assert "32 clients" in (await served.ask(b'{"command": "status"}\n'))["error"]
+    async with served.connection() as (reader, _):
+        assert "32 clients" in json.loads(await reader.readline())["error"]
     for _, writer in silent:
         writer.close()
         await writer.wait_closed()

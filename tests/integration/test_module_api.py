@@ -140,6 +140,7 @@ async def test_websocket_paths(plugins: Path) -> None:
             assert [(await socket.receive()).data for _ in range(100)] == [f"you said {n} ä" for n in range(100)]
             (connection,) = server.server.endpoint.connections
             assert connection.name == "zoe"
+            assert not server.server.endpoint._strangers
             await socket.send_str("bye")
             message = await socket.receive()
             assert (message.type.name, message.data, message.extra) == ("CLOSE", 1000, "bye")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -172,6 +173,30 @@ async def test_what_cannot_be_mounted_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(AttributeError, match="has no attribute 'detach'"):
         xmppws.detach  # noqa: B018
+
+
+async def test_an_admin_socket_is_opened_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    settings = replace(config(), admin_socket=str(path))
+    app = web.Application()
+    async with mounted(app, xmppws.attach(app, settings)):
+        assert path.is_socket()
+    assert not path.exists()
+
+    path.write_text("something else")
+    app = web.Application()
+    xmppws.attach(app, settings)
+    runner = web.AppRunner(app)
+    with pytest.raises(StartError, match="admin_socket"):
+        await runner.setup()
+    await runner.cleanup()
+    assert path.read_text() == "something else"
+
+
+def test_importing_the_package_imports_no_server() -> None:
+    code = "import sys, xmppws; print('aiohttp' in sys.modules, 'attach' in xmppws.__all__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout == "False True\n"
 
 
 @asynccontextmanager

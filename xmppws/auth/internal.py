@@ -46,6 +46,7 @@ class InternalProvider:
         self._accounts = stores.keyvalue("accounts", Account)
         self._secrets = stores.keyvalue("secrets", bytes)
         self._executor = executor
+        self._fake_secret = b""
 
     async def scram_keys(self, username: str, hash_name: str) -> ScramKeys | None:
         """Return the user's keys for a hash; None for an unknown user."""
@@ -54,7 +55,7 @@ class InternalProvider:
 
     async def fake_keys(self, username: str, hash_name: str) -> ScramKeys:
         """Return keys that no password fits, always the same for one name, shaped as real ones."""
-        secret = await self._fake_secret()
+        secret = self._fake_secret or await self._read_secret()
         salt, stored_key, server_key = (
             hmac.digest(secret, f"{part}\0{hash_name}\0{username}".encode(), hash_name)
             for part in ("salt", "stored key", "server key")
@@ -104,13 +105,15 @@ class InternalProvider:
         """Return all usernames, sorted."""
         return await self._accounts.owners()
 
-    async def _fake_secret(self) -> bytes:
+    async def _read_secret(self) -> bytes:
         secret = await self._secrets.get("")
         if secret is None:
             # Another process may be as far as we are; the first one's secret counts.
             await self._secrets.add("", secrets.token_bytes(32))
             secret = await self._secrets.get("")
             assert secret is not None
+        # It never changes, and reading it for unknown users alone would take time that tells who exists.
+        self._fake_secret = secret
         return secret
 
     async def _run(self, function: Callable[..., R], *args: object) -> R:

@@ -159,7 +159,9 @@ class Http(Section, frozen=True, kw_only=True):
             check=checks.default_host,
         ),
     ] = "auto"
-    console: Annotated[bool, Opt("Serve a page at / that logs in and chats in the browser.")] = False
+    console: Annotated[
+        bool, Opt("Serve a page at / and /console/ that logs in, chats, and shows what the server sees of the browser.")
+    ] = False
     listeners: tuple[Listener, ...] = ()
 
 

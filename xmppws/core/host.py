@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xmppws.core.audit import audit
 from xmppws.core.auth import Provider
@@ -15,12 +16,17 @@ from xmppws.core.session import Session
 from xmppws.core.sessions import Sessions
 from xmppws.core.stores import Stores
 from xmppws.core.traffic import Traffic
-from xmppws.errors import End, StreamConflict
+from xmppws.errors import End, ResourceConstraint, StreamConflict
 from xmppws.jid import Jid
 
 if TYPE_CHECKING:
     from xmppws.core.dispatch import Dispatch
     from xmppws.core.router import Stream
+
+log = logging.getLogger("xmppws.host")
+
+MAX_RESOURCES: Final = 1000
+"""Of one account. All of them get its presence, and what is sent to its bare JID."""
 
 
 class Host:
@@ -82,7 +88,7 @@ class Host:
         return False
 
     def bind(self, account: Jid, resource: str, stream: Stream) -> Session:
-        """Make a session. Raises `InvalidJid` for a resource that is none.
+        """Make a session. Raises `InvalidJid` for a resource that is none, `ResourceConstraint` for one too many.
 
         Conflict policy (RFC 6120 section 7.7.2.2): the newer session gets the resource, and the older one ends.
         """
@@ -91,12 +97,21 @@ class Host:
         if older is not None:
             audit("session-replaced", id=older.stream.id, by=stream.id, user=jid.text, address=stream.address)
             older.stream.end(StreamConflict("A newer session took over the resource"))
+        elif len(self.sessions.of(account)) >= MAX_RESOURCES:
+            raise ResourceConstraint(f"An account has at most {MAX_RESOURCES} resources at a time")
         session = Session(jid, self, stream)
         self.sessions.add(session)
-        self.dispatch.observe(self.hooks.run(SessionBound(session)))
+        self._tell(SessionBound(session))
         return session
 
     def unbind(self, session: Session, end: End) -> None:
         """Remove a session whose stream is over."""
         if self.sessions.remove(session):
-            self.dispatch.observe(self.hooks.run(SessionEnded(session, end)))
+            self._tell(SessionEnded(session, end))
+
+    def _tell(self, event: SessionBound | SessionEnded) -> None:
+        # A module that fails must not keep a session from beginning or ending.
+        try:
+            self.dispatch.observe(self.hooks.run(event))
+        except Exception:
+            log.exception("a handler of %s failed", type(event).__name__)

@@ -5,7 +5,7 @@
 | NEW         | nothing of XMPP has arrived                      | handshake_timeout |
 | STRANGER    | the stream was opened, nobody has logged in      | auth_timeout      |
 | ESTABLISHED | somebody has logged in                           | pings and probes  |
-| ENDING      | our `<close/>` was sent, the client's is awaited | close_timeout     |
+| ENDING      | the stream is over, the client's `<close/>` due  | close_timeout     |
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from xmppws.http.proxies import Client
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates
 from xmppws.http.watch import Watch
+from xmppws.jid import InvalidJid, Jid
 from xmppws.stream import framing
 from xmppws.stream.frames import FrameError
 from xmppws.stream.framing import Framing, Open
@@ -99,13 +100,12 @@ class Connection(WebSocket):
 
     def end(self, error: StreamError | None = None) -> None:
         """End the stream: the error, `<close/>`, and then the closing handshake (RFC 7395 sections 3.5 and 3.6)."""
-        if self._phase is Phase.ENDING or self.ended is not None:
+        if self.ended is not None:
             return
         end = End(Reason.SHUTDOWN, Side.SERVER) if error is None else error.end
         self._say_goodbye(error)
         self.end_with(end)
         if end.reason.code == 1000:
-            self._phase = Phase.ENDING
             self.due_in(self._endpoint.limits.close_timeout)
         else:
             self.close(end.reason.code, end.text)
@@ -164,6 +164,7 @@ class Connection(WebSocket):
 
     def over(self, end: End) -> None:
         """Tell the handler that the stream is over."""
+        self._phase = Phase.ENDING
         if self._handler is not None:
             self._handler.closed(end)
             self._handler = None
@@ -173,9 +174,15 @@ class Connection(WebSocket):
     def _opened(self, open: Open) -> Awaitable[None] | None:
         if self._handler is None:
             self._handler = self._accept(open)
-        elif open.to is not None and open.to.lower() != self._domain:
+        elif open.to is not None and not self._is_for(open.to):
             raise HostUnknown("A restart cannot change the host")
         return self._handler.opened(open)
+
+    def _is_for(self, to: str) -> bool:
+        try:
+            return Jid.parse(to).text == self._domain
+        except InvalidJid:
+            return False
 
     def _accept(self, open: Open) -> Handler:
         assert self._candidates is not None and self._request is not None

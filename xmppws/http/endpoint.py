@@ -87,13 +87,13 @@ class Endpoint:
         """Who is watched, by bare JID."""
         self.round_trips = Histogram()
         """How long answers to our pings took."""
-        self._strangers: Counter[str] = Counter()
+        self._strangers: dict[str, set[WebSocket]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
     def is_crowded(self, network: str) -> bool:
         """Tell whether a network (see `Client.network`) has as many connections without a login as it may."""
-        return self._strangers[network] >= self.limits.max_unauthenticated_per_address
+        return len(self._strangers.get(network, ())) >= self.limits.max_unauthenticated_per_address
 
     def name_of(self, candidates: Candidates | None) -> str:
         """Return in whose name the server speaks before it knows for which host.
@@ -109,14 +109,17 @@ class Endpoint:
         self.admission.connections += 1
         self.connections.add(connection)
         self._empty.clear()
-        self._strangers[connection.network] += 1
+        if not connection.name:
+            self._strangers.setdefault(connection.network, set()).add(connection)
         self.deadlines.add(connection, deadline)
 
     def left_strangers(self, connection: WebSocket) -> None:
-        """Note that a connection has logged in, or ended without."""
-        self._strangers[connection.network] -= 1
-        if self._strangers[connection.network] <= 0:
-            del self._strangers[connection.network]
+        """Note that a connection has logged in, or is gone; again changes nothing."""
+        strangers = self._strangers.get(connection.network)
+        if strangers is not None:
+            strangers.discard(connection)
+            if not strangers:
+                del self._strangers[connection.network]
 
     def over(self, connection: WebSocket, end: End, lasted: float) -> None:
         """Log why a stream is over."""
@@ -142,14 +145,13 @@ class Endpoint:
                 "by": end.by.value,
             },
         )
-        if not connection.name:
-            self.left_strangers(connection)
 
     def remove(self, connection: WebSocket) -> None:
         """Forget a connection whose socket is gone."""
         self.admission.connections -= 1
         self.deadlines.remove(connection)
         self.connections.discard(connection)
+        self.left_strangers(connection)
         if not self.connections:
             self._empty.set()
 

@@ -26,9 +26,10 @@ class ModuleSocket(WebSocket):
 
     def authenticated(self, name: str) -> None:
         """Note that the client has logged in."""
-        if not self.name:
+        if not self.name and self.ended is None:
             self.name = name
             self._endpoint.left_strangers(self)
+            # None before the upgrade, while the module still decides on the request.
             if self._transport is not None:
                 self._endpoint.deadlines.move(self, self.keepalive.next(self._endpoint.intervals))
 

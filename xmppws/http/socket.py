@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("xmppws.connection")
 
 _MAX_HELD: Final = 64 * 1024
+# Frames of one socket that are handled before others have their turn: a read may bring ten thousands.
+_FRAMES_AT_ONCE: Final = 64
 _NO_STATUS: Final = 1005
 
 
@@ -64,7 +66,11 @@ class Hold(IntEnum):
     """Why nothing is read: bits, because reasons overlap."""
 
     WAIT = 1
+    """A message is handled that has to wait for something."""
     HANDLER = 2
+    """The handler asked for it."""
+    TURN = 4
+    """Other sockets have their turn."""
 
 
 class WebSocket(asyncio.Protocol, ABC):
@@ -252,8 +258,13 @@ class WebSocket(asyncio.Protocol, ABC):
         self._release(Hold.HANDLER)
 
     def _read(self) -> None:
+        left = _FRAMES_AT_ONCE
         try:
             while not self._held and (frame := self._reader.next()) is not None:
+                left -= 1
+                if not left:
+                    self._held |= Hold.TURN
+                    asyncio.get_running_loop().call_soon(self._release, Hold.TURN)
                 opcode, payload = frame
                 if opcode != TEXT:
                     self._control(opcode, payload)
@@ -339,9 +350,10 @@ class WebSocket(asyncio.Protocol, ABC):
 
     def broken(self, error: FrameError) -> None:
         """Fail the connection (RFC 6455 section 7.1.7): what follows a broken frame cannot be read."""
+        # In every state, or what follows would be kept.
+        self._reader.stop()
         if self._state is not State.OPEN:
             return
-        self._reader.stop()
         self.end_with(End(error.reason, Side.SERVER, f"{error.reason.id}: {error}"))
         self.close(error.reason.code, f"{error.reason.id}: {error}")
         if self._transport is not None and self._transport.can_write_eof():
@@ -362,4 +374,8 @@ class WebSocket(asyncio.Protocol, ABC):
         if self.ended is None:
             self.ended = end
             self._endpoint.over(self, end, self._endpoint.deadlines.now - self._since)
-            self.over(end)
+            try:
+                self.over(end)
+            except Exception:
+                # Whoever looks after the socket must not be kept from it.
+                log.exception("id=%s: the end could not be handled", self.id, extra={"id": self.id})

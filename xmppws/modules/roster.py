@@ -21,6 +21,9 @@ from xmppws.xml.writer import child, element
 _MAX_ITEMS: Final = 5000
 _MAX_NAME: Final = 1023
 _MAX_GROUPS: Final = 50
+# In bytes, of all that the user chose. The whole roster is read for every presence, and sent in one stanza, which must
+# fit into `c2s.max_send_buffer` with the markup around it.
+_MAX_SIZE: Final = 512 * 1024
 
 
 class Roster(Module):
@@ -32,7 +35,7 @@ class Roster(Module):
     async def provide(self, event: RosterWanted) -> Verdict:
         """Give another module an account's roster."""
         stored = await self.items.all(event.account.local)
-        event.items = {Jid.parse(address): item for address, item in stored.items()}
+        event.items = {Jid.prepared(address): item for address, item in stored.items()}
         return STOP
 
     @iq_get(ns.ROSTER, "query", to=Target.SELF)
@@ -63,12 +66,11 @@ class Roster(Module):
             await self.items.delete(owner.local, address.text)
             self._push(owner, address, None)
         else:
-            if current is None and len(known) >= _MAX_ITEMS:
-                raise ResourceConstraint(f"A roster holds at most {_MAX_ITEMS} contacts")
             # Section 2.1.2.5: the client cannot set the subscription.
             item = RosterItem(
                 wanted.name, wanted.groups, current.subscription if current else RosterItem().subscription
             )
+            _check_size({**known, address.text: item})
             await self.items.set(owner.local, address.text, item)
             self._push(owner, address, item)
         return iq.result()
@@ -80,6 +82,15 @@ class Roster(Module):
         for session in self.host.sessions.of(owner):
             if session.interested:
                 session.send(push.addressed(to=session.jid, sender=owner))
+
+
+def _check_size(items: dict[str, RosterItem]) -> None:
+    if len(items) > _MAX_ITEMS:
+        raise ResourceConstraint(f"A roster holds at most {_MAX_ITEMS} contacts")
+    # Groups are counted as they are written, for there may be many short ones.
+    texts = ("<group/>".join((address, item.name, *item.groups)) for address, item in items.items())
+    if sum(len(text.encode()) for text in texts) > _MAX_SIZE:
+        raise ResourceConstraint(f"The names and groups of a roster have at most {_MAX_SIZE} bytes")
 
 
 def _add_item(query: Element, address: str, item: RosterItem | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from typing import Final
 
 from xmppws.core.audit import audit
 from xmppws.core.auth import Provider
@@ -11,7 +12,14 @@ from xmppws.core.host import Host
 from xmppws.core.router import Request, Stream
 from xmppws.core.session import Session
 from xmppws.core.stores import StorageError
-from xmppws.errors import BadFormat, BadRequest, End, SaslTemporaryAuthFailure, UnsupportedVersion
+from xmppws.errors import (
+    BadFormat,
+    BadRequest,
+    End,
+    ResourceConstraint,
+    SaslTemporaryAuthFailure,
+    UnsupportedVersion,
+)
 from xmppws.jid import InvalidJid
 from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Step
 from xmppws.stream.framing import Open
@@ -23,6 +31,8 @@ from xmppws.xml.stanza import iq
 from xmppws.xml.writer import element
 
 log = logging.getLogger("xmppws.login")
+
+_SHOWN: Final = 100
 
 
 class LocalRouter:
@@ -114,11 +124,13 @@ class LocalStream:
         mechanism = attempt.mechanism or "other"
         outcome = attempt.failure or "success"
         host.traffic.logins[mechanism, outcome] += 1
-        facts = {"id": stream.id, "address": stream.address, "host": host.domain, "user": attempt.username}
+        # As the client said it, so it may be longer than any localpart.
+        username = attempt.username[:_SHOWN]
+        facts = {"id": stream.id, "address": stream.address, "host": host.domain, "user": username}
         facts |= {"mechanism": mechanism, "outcome": outcome}
         log.info(
             "id=%s login=%s address=%s host=%s user=%r mechanism=%s",
-            *(stream.id, outcome, stream.address, host.domain, attempt.username, mechanism),
+            *(stream.id, outcome, stream.address, host.domain, username, mechanism),
             extra=facts,
         )
         audit("login-failed" if attempt.failure else "login", **facts)
@@ -130,6 +142,10 @@ class LocalStream:
             self._session = host.bind(negotiation.jid, bind.resource, self._stream)
         except InvalidJid as error:
             self._reply(negotiation.bind_refused(bind, BadRequest(str(error))))
+            return
+        except ResourceConstraint as error:
+            # RFC 6120 section 7.6.2.1.
+            self._reply(negotiation.bind_refused(bind, error))
             return
         self._reply(negotiation.bound(bind, self._session.jid))
         self._negotiation = None

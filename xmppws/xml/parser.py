@@ -118,8 +118,9 @@ class Vocabulary:
 
     def charge(self, address: str, cost: int) -> None:
         """Charge bytes to the address and the process."""
-        self.spent += cost
-        self._addresses[address] = self._addresses.get(address, 0) + cost
+        if cost:
+            self.spent += cost
+            self._addresses[address] = self._addresses.get(address, 0) + cost
 
 
 class Parser:
@@ -181,8 +182,9 @@ class Parser:
             if _all_known(root, vocabulary.known):
                 return root
             new = {name for name in _names(root) if name not in vocabulary.known}
-            if not "".join(new).isascii():
-                # lxml takes names of XML 1.0's fifth edition, for which a parser of the fourth ends its stream.
+            if any(not name.isascii() or ":" in name.rpartition("}")[2] for name in new):
+                # lxml takes names of XML 1.0's fifth edition, and, when libxml2 has something to warn of behind them,
+                # prefixes that are bound to nothing. A stricter parser at the recipient would end its stream for them.
                 _names_by_expat(frame)
         except (etree.XMLSyntaxError, expat.ExpatError):
             self._left -= most
