@@ -6,20 +6,15 @@ import asyncio
 import logging
 import os
 import re
-import resource
 import secrets
-import signal
-import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
-import uvloop
 from aiohttp import web
 from msgspec import structs
 
@@ -28,9 +23,9 @@ from xmppws.admin.socket import AdminSocket
 from xmppws.auth.internal import InternalProvider
 from xmppws.config import Address, Config, address, module_options
 from xmppws.config import Host as HostOptions
-from xmppws.core.admin import AUTO, AdminError, Row, socket_path
+from xmppws.core.admin import AUTO, Row, socket_path
 from xmppws.core.auth import Accounts
-from xmppws.core.catalog import Catalog, ModuleError
+from xmppws.core.catalog import Catalog
 from xmppws.core.delivery import Delivery
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
@@ -38,14 +33,14 @@ from xmppws.core.loader import load, replace
 from xmppws.core.module import Module
 from xmppws.core.reload import Applier, Reload
 from xmppws.core.router import Router
-from xmppws.core.stores import Storage, StorageError
+from xmppws.core.stores import Storage
 from xmppws.http import console, health, hostmeta
 from xmppws.http.accepted import Admission
 from xmppws.http.app import application, logger
 from xmppws.http.console.whoami import WhoAmI
 from xmppws.http.deadlines import Deadlines
 from xmppws.http.endpoint import Endpoint, Limits
-from xmppws.http.handoff import HandoffError, self_test
+from xmppws.http.handoff import self_test
 from xmppws.http.handshake import Doorkeeper
 from xmppws.http.listeners import Bound, Listeners, certificates_by_name, plan
 from xmppws.http.metrics import Page as MetricsPage
@@ -57,13 +52,10 @@ from xmppws.http.register import Register
 from xmppws.http.reload import allowed_origins, intervals
 from xmppws.http.reload import appliers as http_appliers
 from xmppws.http.sockets import ListenError, Sockets
-from xmppws.http.systemd import Inherited, Notifier, inherited
+from xmppws.http.systemd import Inherited
 from xmppws.http.vhosts import VirtualHosts
 from xmppws.http.websocket import WebSocketHandler
 from xmppws.jid import Jid
-from xmppws.log.files import LogFileError
-from xmppws.log.setup import applier as log_applier
-from xmppws.log.setup import configure as configure_log
 from xmppws.modules import BUILT_IN
 from xmppws.routers.find import RouterError, find_router
 from xmppws.routers.local import LocalRouter
@@ -371,61 +363,3 @@ async def open_accounts(config: Config, domain: str) -> AsyncIterator[Accounts]:
             yield InternalProvider(storage.for_host(domain), executor)
     finally:
         await storage.close()
-
-
-Ready: TypeAlias = Callable[[Server], Awaitable[None]]
-
-
-def run(config: Config, ready: Ready | None = None, reread: Callable[[], Config] | None = None) -> int:
-    """Run a server until SIGTERM or SIGINT, and return the exit code.
-
-    `ready` is awaited once it listens; `reread` reads the configuration again, at SIGHUP.
-    """
-    _raise_file_limit()
-    try:
-        configure_log(config.log, config.data_dir)
-        uvloop.run(_serve(config, ready, reread))
-    except (StartError, StorageError, ModuleError, HandoffError, LogFileError) as error:
-        print(f"xmppws: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-async def _serve(config: Config, ready: Ready | None, reread: Callable[[], Config] | None) -> None:
-    loop = asyncio.get_running_loop()
-    signals: asyncio.Queue[int] = asyncio.Queue()
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(signum, signals.put_nowait, signum)
-    service = Notifier(os.environ)
-    began = time.monotonic()
-    server = Server(config, inherited(os.environ), reread=reread, appliers=(log_applier(config.data_dir),))
-    await server.start()
-    listening = _shown(server.listening)
-    log.info("xmppws %s listens on %s, %.2f s after its start", __version__, listening, time.monotonic() - began)
-    if server.metrics_addresses:
-        log.info("metrics for Prometheus are served on %s", _shown(server.metrics_addresses))
-    if ready is not None:
-        await ready(server)
-    service.ready(f"Listening on {listening}")
-    # A terminal that is closed sends SIGHUP too, and nobody would be left to stop the server then.
-    while await signals.get() == signal.SIGHUP and not os.isatty(0):
-        service.reloading()
-        try:
-            await server.reload()
-        except AdminError as error:
-            log.error("%s", error)
-        service.ready(f"Listening on {listening}")
-    log.info("stopping")
-    service.stopping()
-    await server.stop()
-
-
-def _shown(addresses: Iterable[Address | Bound]) -> str:
-    return ", ".join(map(str, addresses))
-
-
-def _raise_file_limit() -> None:
-    # Each connection is an open file; the soft limit is often 1024.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

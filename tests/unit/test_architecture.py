@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[2] / "xmppws"
 # A part may import what stands on a later line, and nothing else on its own line.
 LAYERS = [
     {"__main__"},
-    {"cli", "mount"},
+    {"cli"},
+    {"process", "mount"},
     {"app"},
     {"http", "admin"},
     {"routers", "routes", "modules", "storage", "auth", "log"},

@@ -254,6 +254,13 @@ def test_names_of_the_fifth_edition_are_refused_each_time(name: str, make: Calla
         assert refusal(make(name)) is Reason.NOT_WELL_FORMED
 
 
+@pytest.mark.parametrize("frame", ["<a b:c=''>{}</a>", "<b:a>{}</b:a>", "<a><b::c/>{}</a>", "<a :b=''>{}</a>"])
+def test_unbound_prefixes_are_refused_each_time(frame: str) -> None:
+    # libxml2 warns of the relative namespace, and that hides from lxml that there was an error before.
+    for _ in range(2):
+        assert refusal(frame.format("<x xmlns='relative'/>")) is Reason.NOT_WELL_FORMED
+
+
 def test_names_of_all_editions_may_be_foreign() -> None:
     assert tag_of(parse("<größe/>")) == "größe"
 
@@ -371,6 +378,25 @@ def test_budget_of_the_process() -> None:
     assert fill(Parser(vocabulary, "address")) > 10
     assert fill(Parser(vocabulary, "other")) == 0
     assert Parser(vocabulary, "other").parse(b"<a><x/></a>") is not None
+
+
+def test_strangers_leave_names_to_users() -> None:
+    vocabulary = small(per_process=30_000)
+    stranger, user = Parser(vocabulary, "stranger", reserve=20_000), Parser(vocabulary, "user")
+    assert fill(stranger) > 10
+    assert vocabulary.spent <= 10_000
+    assert fill(user) > 20
+    # With less than the reserve left, what is known still passes.
+    assert stranger.parse(b"<a xmlns:x='a'><x/></a>") is not None
+    assert fill(stranger) == 0
+
+
+def test_a_client_of_an_address_that_paid_nothing_is_not_remembered() -> None:
+    vocabulary = small()
+    for _ in range(2):
+        Parser(vocabulary, "address").parse(b"<a xmlns:x='a'/>")
+        Parser(vocabulary, "other").parse(b"<a xmlns:x='a'/>")
+    assert vocabulary.left("other") == vocabulary.per_address and len(vocabulary._addresses) == 1
 
 
 @pytest.mark.parametrize("start", ["<a b='' b=''>", "<a q:b=''>", "<a><b></c>", "<a>&b;", "<a>"])

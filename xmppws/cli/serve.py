@@ -31,9 +31,9 @@ def add_to(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the server until it is told to stop; return the exit status."""
-    from xmppws.app import run as run_server
     from xmppws.cli.demo import greet
     from xmppws.config import demo_config
+    from xmppws.process import run as run_server
 
     if args.demo and args.config is None:
         read = partial(demo_config, os.environ)

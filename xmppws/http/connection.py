@@ -58,7 +58,11 @@ class Connection(WebSocket):
         self._framing = Framing()
         self._handler: Handler | None = None
         self._parser = Parser(
-            endpoint.vocabulary, client.network, max_depth=limits.max_depth, max_elements=limits.max_elements
+            endpoint.vocabulary,
+            client.network,
+            max_depth=limits.max_depth,
+            max_elements=limits.max_elements,
+            reserve=endpoint.vocabulary.per_process * 3 // 4,
         )
         self._phase = Phase.NEW
         self.watch: Watch | None = None
@@ -94,6 +98,7 @@ class Connection(WebSocket):
             self.name = name
             self.watch = self._endpoint.watches.get(name)
             self._phase = Phase.ESTABLISHED
+            self._parser.reserve = 0
             self._reader.limit = self._endpoint.max_stanza_sizes[self._domain]
             self._endpoint.left_strangers(self)
             self._endpoint.deadlines.move(self, self.keepalive.next(self._endpoint.intervals))

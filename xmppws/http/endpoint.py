@@ -20,9 +20,10 @@ from xmppws.http.deadlines import Deadlines
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates, VirtualHosts
 from xmppws.http.watch import Watch
+from xmppws.stream.c2s import LOGIN_NAMES
 from xmppws.stream.frames import Unmask
 from xmppws.stream.keepalive import Intervals
-from xmppws.xml.parser import Vocabulary
+from xmppws.xml.parser import Parser, Vocabulary
 
 log = logging.getLogger("xmppws.connection")
 
@@ -75,6 +76,9 @@ class Endpoint:
         self.intervals = intervals
         self.new_id = new_id
         self.vocabulary = Vocabulary()
+        for names in LOGIN_NAMES:
+            # Before strangers can have spent what they may, or the first user after that could not log in.
+            Parser(self.vocabulary, "").parse(names)
         self.unmask: Unmask = websocket_mask
         self.connections: set[WebSocket] = set()
         self.stopping = False

@@ -49,6 +49,13 @@ from xmppws.xml.parser import Element, tag_of
 from xmppws.xml.stanza import Stanza, read
 from xmppws.xml.writer import child, element, text
 
+LOGIN_NAMES: Final = (
+    f'<open xmlns="{ns.FRAMING}" to="" from="" id="" version="" xml:lang=""><close/></open>'.encode(),
+    f'<auth xmlns="{ns.SASL}" mechanism=""><response/><abort/></auth>'.encode(),
+    f'<iq xmlns="{ns.CLIENT}" type="" id="" to="" from=""><bind xmlns="{ns.BIND}"><resource/></bind></iq>'.encode(),
+)
+"""Elements that hold every name that a client needs to log in."""
+
 _BIND_FEATURE: Final = f'<bind xmlns="{ns.BIND}"/>'.encode()
 
 

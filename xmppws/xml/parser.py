@@ -6,7 +6,8 @@ element count are bounded.
 
 Names are memory. Up to lxml 6, libxml2 keeps every element name, attribute name and namespace that it has ever seen,
 for as long as the process lives, and a stranger can send new ones before logging in. So names that this process has not
-met cost: each is paid for from the budget of the stream, of the client's address and of the process. A frame that
+met cost: each is paid for from the budget of the stream, of the client's address and of the process, of which strangers
+must leave the greater part to users. A frame that
 cannot overdraw the smallest of them goes straight to lxml and is charged afterwards; any other is first read by expat,
 which forgets, and refused if it would. A malformed frame that reached lxml costs the most that one of its size can,
 because libxml2 reads on after some mistakes. From lxml 7 on names belong to a parser, so replacing the parser frees
@@ -105,9 +106,10 @@ class Vocabulary:
             self._addresses.clear()
             self.spent = 0
 
-    def left(self, address: str) -> int:
-        """Return how many bytes of new names `address` may still bring."""
-        return min(self.per_address - self._addresses.get(address, 0), self.per_process - self.spent)
+    def left(self, address: str, reserve: int = 0) -> int:
+        """Return how many bytes of new names `address` may still bring, if it leaves `reserve` of all to others."""
+        of_process = max(0, self.per_process - reserve - self.spent)
+        return min(self.per_address - self._addresses.get(address, 0), of_process)
 
     def learn(self, address: str, names: set[str]) -> int:
         """Remember new names, charge them to the address and the process, and return their cost."""
@@ -126,19 +128,27 @@ class Vocabulary:
 class Parser:
     """The parser of one stream: its limits, and what is left of its budget of names.
 
-    `max_depth` counts the root as 1. The size of a frame is bounded before its bytes are read, by `frames.FrameReader`.
+    `max_depth` counts the root as 1. `reserve` is what the stream must leave of the process's budget: so strangers cannot
+    take the new names of tomorrow from users. The size of a frame is bounded before its bytes are read, by `frames.FrameReader`.
     """
 
-    __slots__ = ("_address", "_left", "_vocabulary", "max_depth", "max_elements")
+    __slots__ = ("_address", "_left", "_vocabulary", "max_depth", "max_elements", "reserve")
 
     def __init__(
-        self, vocabulary: Vocabulary, address: str, *, max_depth: int = 100, max_elements: int = 10_000
+        self,
+        vocabulary: Vocabulary,
+        address: str,
+        *,
+        max_depth: int = 100,
+        max_elements: int = 10_000,
+        reserve: int = 0,
     ) -> None:
         self._vocabulary = vocabulary
         self._address = address
         self._left = vocabulary.per_stream
         self.max_depth = max_depth
         self.max_elements = max_elements
+        self.reserve = reserve
 
     def parse(self, frame: bytes) -> Element:
         """Return the one element of a message.
@@ -171,7 +181,7 @@ class Parser:
 
     def _document(self, frame: bytes) -> Element:
         vocabulary = self._vocabulary
-        left = min(self._left, vocabulary.left(self._address))
+        left = min(self._left, vocabulary.left(self._address, self.reserve))
         most = _most(len(frame))
         # An unused prefix leaves no trace in the tree, so only expat can count it.
         if most > left or b"xmlns:" in frame:
