@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_FILES := setup.cfg pyproject.toml
 # command:package of what the end-to-end tests start
-E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus
+E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus mandoc:mandoc
 
 .PHONY: run test lint bench soak docs clean system-packages node-packages
 

@@ -152,3 +152,11 @@ async def test_a_host_goes_by_its_other_name_in_a_restart_too() -> None:
     async with running(config(hosts=hosts)) as server:
         async with logged_in(server.url, "alice", PASSWORDS["alice"], "xn--bcher-kva.example", resource="r") as alice:
             assert alice.jid == "alice@bücher.example/r"
+
+
+async def test_the_names_of_a_login_are_known_before_the_first(server: Running) -> None:
+    """Else strangers, having spent what they may, would keep everybody out."""
+    vocabulary = server.server.endpoint.vocabulary
+    spent = vocabulary.spent
+    async with logged_in(server.url, "alice", PASSWORDS["alice"], resource="a", presence=False):
+        assert vocabulary.spent == spent

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from fakes import ListRoute, World, got, stream_of
+from xmppws import __version__
 from xmppws.core.catalog import Catalog, ModuleError
 from xmppws.core.loader import load
 from xmppws.core.module import Module, Target, iq_get
 from xmppws.core.roster import RosterItem, Subscription
 from xmppws.errors import End, InvalidFrom, Reason, Side, StreamConflict, UnsupportedStanzaType
 from xmppws.modules import BUILT_IN
+from xmppws.modules.time import _offset
 from xmppws.xml.stanza import Stanza, read
 
 IQ = "<iq xmlns='jabber:client' type='{}' id='1'{}>{}</iq>"
@@ -31,6 +36,25 @@ async def test_ping_and_session() -> None:
     assert "service-unavailable" in await ask(world, alice, "set", "<ping xmlns='urn:xmpp:ping'/>", "localhost")
     session = "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
     assert 'type="result"' in await ask(world, alice, "set", session)
+
+
+async def test_version_and_time() -> None:
+    world = World()
+    alice = world.session("alice@localhost/a")
+    version = await ask(world, alice, "get", "<query xmlns='jabber:iq:version'/>", "localhost")
+    assert f"<name>xmppws</name><version>{__version__}</version>" in version
+    time = await ask(world, alice, "get", "<time xmlns='urn:xmpp:time'/>", "localhost")
+    match = re.search(r"<tzo>[+-]\d\d:\d\d</tzo><utc>(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)</utc>", time)
+    assert match is not None
+    said = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - said) < timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(0, "+00:00"), (330, "+05:30"), (-210, "-03:30"), (-1, "-00:01"), (840, "+14:00")]
+)
+def test_offsets_of_time_zones(minutes: int, text: str) -> None:
+    assert _offset(timedelta(minutes=minutes)) == text
 
 
 async def test_disco() -> None:

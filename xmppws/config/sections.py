@@ -44,7 +44,7 @@ class HostOptions(Section, frozen=True, kw_only=True):
         Opt(
             "Modules to load, in place of the default set.",
             check=checks.module,
-            example=("disco", "ping", "presence", "roster", "session"),
+            example=("adhoc", "disco", "ping", "presence", "roster", "session", "time", "version"),
         ),
     ] = None
     modules_disabled: Annotated[

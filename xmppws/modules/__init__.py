@@ -13,8 +13,10 @@ from xmppws.modules.ping import Ping
 from xmppws.modules.presence import Presence
 from xmppws.modules.roster import Roster
 from xmppws.modules.session import LegacySession
+from xmppws.modules.time import Time
+from xmppws.modules.version import Version
 
 BUILT_IN: Final[Mapping[str, type[Module]]] = MappingProxyType(
-    {module.name: module for module in (Adhoc, Disco, LegacySession, Ping, Presence, Roster)}
+    {module.name: module for module in (Adhoc, Disco, LegacySession, Ping, Presence, Roster, Time, Version)}
 )
 """All modules of this package by name. Each is enabled by default."""

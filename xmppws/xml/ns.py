@@ -15,6 +15,8 @@ ROSTER: Final = "jabber:iq:roster"
 PING: Final = "urn:xmpp:ping"
 DISCO_INFO: Final = "http://jabber.org/protocol/disco#info"
 DISCO_ITEMS: Final = "http://jabber.org/protocol/disco#items"
+VERSION: Final = "jabber:iq:version"
+TIME: Final = "urn:xmpp:time"
 DATA_FORMS: Final = "jabber:x:data"
 COMMANDS: Final = "http://jabber.org/protocol/commands"
 

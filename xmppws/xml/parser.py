@@ -128,8 +128,8 @@ class Vocabulary:
 class Parser:
     """The parser of one stream: its limits, and what is left of its budget of names.
 
-    `max_depth` counts the root as 1. `reserve` is what the stream must leave of the process's budget: so strangers cannot
-    take the new names of tomorrow from users. The size of a frame is bounded before its bytes are read, by `frames.FrameReader`.
+    `max_depth` counts the root as 1. `reserve` is what the stream must leave of the process's budget, so that
+    strangers cannot spend it all. The size of a frame is bounded before its bytes are read, by `frames.FrameReader`.
     """
 
     __slots__ = ("_address", "_left", "_vocabulary", "max_depth", "max_elements", "reserve")
