@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+
+import client_frame
 
 OPEN = b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>"
 HEADERS = {
@@ -27,20 +28,12 @@ def head(*, method: str = "GET", version: str = "1.1", path: str = "/xmpp-websoc
 
 
 def frame(payload: bytes, opcode: int = 1, *, final: bool = True, masked: bool = True, reserved: int = 0) -> bytes:
-    """Write a client's frame."""
-    first = (0x80 if final else 0) | reserved << 4 | opcode
-    size = len(payload)
-    bit = 0x80 if masked else 0
-    if size < 126:
-        header = bytes((first, bit | size))
-    elif size < 65536:
-        header = bytes((first, bit | 126)) + struct.pack(">H", size)
-    else:
-        header = bytes((first, bit | 127)) + struct.pack(">Q", size)
-    if not masked:
-        return header + payload
-    mask = os.urandom(4)
-    return header + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    """Write a client's frame, right or wrong."""
+    whole = client_frame.frame(reserved << 4 | opcode, payload, final=final)
+    if masked:
+        return whole
+    header = whole[: -len(payload) - 4]
+    return bytes((header[0], header[1] & 0x7F)) + header[2:] + payload
 
 
 class Raw:

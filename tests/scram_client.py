@@ -14,7 +14,7 @@ class ScramClient:
         self.hash_name = hash_name
         self.password = password
         self.gs2 = gs2
-        self.bare = f"n={username.replace('=', '=3D').replace(',', '=2C')},r=client"
+        self.bare = f"n={username.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
         self.binding = b64encode(gs2.encode()).decode()
         self.extensions = ""
         self.server_signature = b""
