@@ -72,7 +72,7 @@ class Client:
             data = base64.b64encode(f"\0{username}\0{password}".encode()).decode()
             await self.send(f"<auth xmlns='{SASL}' mechanism='PLAIN'>{data}</auth>")
             return await self.receive()
-        scram = ScramClient(HASHES[mechanism], username, password)
+        scram = ScramClient(HASHES[mechanism], username, password, nonce="fyko+d2lbbFgONRv9qkxdawL")
         first = base64.b64encode(scram.first).decode()
         await self.send(f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{first}</auth>")
         challenge = await self.receive()

@@ -64,6 +64,8 @@ from xmppws.storage import open_storage
 log = logging.getLogger("xmppws")
 
 _HASHING_THREADS: Final = 2
+# Seconds for which an HTTP connection waits for another request, and counts against c2s.max_connections.
+_KEEPALIVE_TIMEOUT: Final = 30.0
 
 
 class StartError(Exception):
@@ -135,7 +137,7 @@ class Server:
         async with AsyncExitStack() as stack:
             await self._open(stack)
             site = application(self._config.http.websocket_path, self._routes(), self._paths.handle)
-            runner = web.AppRunner(site, access_log=None, logger=logger())
+            runner = web.AppRunner(site, access_log=None, logger=logger(), keepalive_timeout=_KEEPALIVE_TIMEOUT)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await self._start_modules(stack)

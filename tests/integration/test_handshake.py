@@ -158,3 +158,13 @@ async def test_the_root_of_other_paths_names_the_endpoint() -> None:
         status, text, body = await client.refusal()
         assert status == 404 and "/xmpp-websocket" in body
         assert "aiohttp" not in text and "Python" not in text
+
+
+async def test_connections_that_wait_for_another_request_do_not_wait_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("xmppws.app._KEEPALIVE_TIMEOUT", 0.3)
+    async with running() as server, raw(server.port) as client:
+        client.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await client.refusal())[0] == 200
+        assert await client.is_closed()

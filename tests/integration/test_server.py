@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clients import connected, gather_bodies, logged_in
+from clients import FRAMING, connected, gather_bodies, logged_in
 from fakes import EchoRouter
 from servers import PASSWORDS, add_accounts, config, program, running
 from xmppws.app import Server, StartError
@@ -50,6 +50,15 @@ async def test_a_router_of_somebody_else_serves_its_host() -> None:
         assert [end.reason.id for end in handler.ends] == ["client-close"]
         async with logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
             assert alice.jid
+
+
+async def test_an_open_is_answered_to_whom_it_is_from() -> None:
+    """RFC 6120 section 4.7.2: to the bare JID, and to nobody when there is none."""
+    async with running() as server:
+        for sender, to in (("from='Alice@localhost/r'", "alice@localhost"), ("from='@'", None), ("", None)):
+            async with connected(server.url) as client:
+                await client.send(f"<open xmlns='{FRAMING}' {sender} to='localhost' version='1.0'/>")
+                assert (await client.receive()).get("to") == to
 
 
 async def test_a_router_that_cannot_be_imported_is_named() -> None:

@@ -152,6 +152,17 @@ async def gone(server: Running) -> None:
     await server.server.dispatch.drain()
 
 
+def nothing_left(server: Running) -> None:
+    """Check that every counter and register is empty."""
+    endpoint, host = server.server.endpoint, server.server.hosts["localhost"]
+    assert not endpoint.connections and not endpoint.admission.connections
+    assert not endpoint._strangers
+    assert not endpoint.watches
+    assert not len(host.sessions) and not list(host.sessions)
+    assert not endpoint.deadlines._slots
+    assert not server.server.dispatch._tasks
+
+
 async def weather(seed: int, clients: int) -> None:
     chance = random.Random(seed)
     settings = config(close_timeout=1.0, auth_timeout=2.0, max_unauthenticated_per_address=1000)
@@ -167,12 +178,7 @@ async def weather(seed: int, clients: int) -> None:
             assert answer.get("type") == "result"
             await witness.close()
         await gone(server)
-        host = server.server.hosts["localhost"]
-        assert not endpoint.connections
-        assert not endpoint._strangers
-        assert not endpoint.watches
-        assert not len(host.sessions) and not list(host.sessions)
-        assert not endpoint.deadlines._slots
+        nothing_left(server)
         assert sum(endpoint.ends.values()) > clients // 2
 
 
@@ -180,6 +186,20 @@ async def weather(seed: int, clients: int) -> None:
 async def test_nothing_is_left(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     """Every counter and register is empty, no error was logged, and one client stayed all the time."""
     await weather(seed, 200)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+async def test_nothing_is_left_when_the_server_stops_meanwhile(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    chance = random.Random(seed)
+    async with running(config(close_timeout=1.0, max_unauthenticated_per_address=1000)) as server:
+        storm = Storm(server, chance)
+        clients = [asyncio.ensure_future(storm.client()) for _ in range(40)]
+        # Some have logged in by then, some are about to, some wait to connect.
+        await asyncio.wait(clients, return_when=asyncio.FIRST_COMPLETED)
+    for outcome in await asyncio.gather(*clients, return_exceptions=True):
+        assert outcome is None or isinstance(outcome, OSError)
+    nothing_left(server)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 

@@ -359,6 +359,12 @@ def test_malformed_bind(message: str) -> None:
     assert made.state is State.BINDING
 
 
-def test_bind_in_the_name_of_nobody() -> None:
+@pytest.mark.parametrize("sender", ["@", "bob@example.com", "example.com"])
+def test_bind_in_the_name_of_somebody_else(sender: str) -> None:
     with pytest.raises(InvalidFrom):
-        negotiation(State.BINDING).received(xml(BIND_IQ.format("").replace("<iq", "<iq from='@'")))
+        negotiation(State.BINDING).received(xml(BIND_IQ.format("").replace("<iq", f"<iq from='{sender}'")))
+
+
+def test_bind_in_ones_own_name() -> None:
+    own = BIND_IQ.format("").replace("<iq", "<iq from='alice@example.com'")
+    assert isinstance(negotiation(State.BINDING).received(xml(own)), Bind)

@@ -68,9 +68,9 @@ def test_types(frame: str, type: str) -> None:
 @pytest.mark.parametrize(
     ("frame", "condition", "words"),
     [
-        ("<presence xmlns='jabber:client' type='available'/>", "bad-request", "no type 'available'"),
-        ("<iq xmlns='jabber:client' id='1'><a/></iq>", "bad-request", "no type ''"),
-        ("<iq xmlns='jabber:client' id='1' type='put'><a/></iq>", "bad-request", "no type 'put'"),
+        ("<presence xmlns='jabber:client' type='available'/>", "bad-request", "the type 'available'"),
+        ("<iq xmlns='jabber:client' id='1'><a/></iq>", "bad-request", "the type ''"),
+        ("<iq xmlns='jabber:client' id='1' type='put'><a/></iq>", "bad-request", "the type 'put'"),
         ("<iq xmlns='jabber:client' type='get'><a/></iq>", "bad-request", "id"),
         ("<iq xmlns='jabber:client' type='get' id=''><a/></iq>", "bad-request", "id"),
         ("<iq xmlns='jabber:client' type='get' id='1'/>", "bad-request", "one child"),

@@ -46,7 +46,7 @@ class Phase(IntEnum):
 class Connection(WebSocket):
     """A client's stream, and the `core.router.Stream` that its handler sees. `watch` is set while somebody watches."""
 
-    __slots__ = ("_candidates", "_domain", "_framing", "_handler", "_parser", "_phase", "_request", "watch")
+    __slots__ = ("_candidates", "_domain", "_framing", "_handler", "_opener", "_parser", "_phase", "_request", "watch")
 
     def __init__(self, endpoint: Endpoint, client: Client, candidates: Candidates, request: Request, id: str) -> None:
         limits = endpoint.limits
@@ -55,6 +55,7 @@ class Connection(WebSocket):
         self._candidates: Candidates | None = candidates
         self._request: Request | None = request
         self._domain = ""
+        self._opener = ""
         self._framing = Framing()
         self._handler: Handler | None = None
         self._parser = Parser(
@@ -83,7 +84,8 @@ class Connection(WebSocket):
         """Answer the client's `<open/>`."""
         if self._phase < Phase.ENDING:
             self._framing.sent(framing.Event.OPEN_SENT)
-            self.send(framing.open_message(sender, id), *messages)
+            self.send(framing.open_message(sender, id, to=self._opener), *messages)
+            self._opener = ""
 
     def send(self, *messages: bytes) -> None:
         """Send messages in one write."""
@@ -177,6 +179,7 @@ class Connection(WebSocket):
     # --- the stream ---
 
     def _opened(self, open: Open) -> Awaitable[None] | None:
+        self._opener = _bare(open.sender)
         if self._handler is None:
             self._handler = self._accept(open)
         elif open.to is not None and not self._is_for(open.to):
@@ -211,3 +214,11 @@ class Connection(WebSocket):
     def _say_goodbye(self, error: StreamError | None) -> None:
         sender = self._domain or self._endpoint.name_of(self._candidates)
         self.send(*self._framing.ending(error, sender, self.id))
+
+
+def _bare(sender: str | None) -> str:
+    # RFC 6120 section 4.7.2: a `from` of the client's is answered with `to`, "the bare JID specified in the 'from'".
+    try:
+        return Jid.parse(sender).bare.text if sender else ""
+    except InvalidJid:
+        return ""

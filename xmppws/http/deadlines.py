@@ -11,11 +11,14 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from xmppws.core.histogram import Histogram
 
 log = logging.getLogger("xmppws.deadlines")
+
+# Seconds.
+_AFTER_FAILURE: Final = 30.0
 
 
 class Timed(Protocol):
@@ -86,11 +89,13 @@ class Deadlines:
                 self._ask(timed)
 
     def _ask(self, timed: Timed) -> None:
+        again: float | None
         try:
             again = timed.check(self.now)
         except Exception:
             log.exception("a deadline failed")
-            return
+            # What is never asked again would stay for ever.
+            again = self.now + _AFTER_FAILURE
         if again is not None:
             self.add(timed, again)
 

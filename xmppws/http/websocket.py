@@ -51,7 +51,7 @@ class WebSocketHandler:
         facts = Request(request.path_qs, {name.lower(): value for name, value in request.headers.items()})
         connection = Connection(self._endpoint, client, candidates, facts, self._endpoint.new_id())
         log.info(
-            "id=%s address=%s secure=%s host=%s origin=%s: %s",
+            "id=%s address=%s secure=%s host=%r origin=%r: %s",
             connection.id,
             client.address,
             client.secure,

@@ -25,6 +25,7 @@ from typing import Final, TypeAlias
 
 from xmppws.errors import (
     BadFormat,
+    InvalidFrom,
     NotAuthorized,
     Reason,
     SaslAborted,
@@ -264,6 +265,8 @@ class Negotiation:
         request = iq.child(ns.BIND, "bind")
         if iq.kind != "iq" or iq.type != "set" or request is None:
             raise NotAuthorized("Bind a resource before sending anything else")
+        if iq.sender is not None and iq.sender.bare != self.jid:
+            raise InvalidFrom("A stanza from somebody else")
         if mistake is not None:
             return Reply((iq.error(mistake).wire,))
         return Bind(request.findtext(f"{{{ns.BIND}}}resource") or "", iq)

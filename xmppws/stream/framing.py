@@ -134,7 +134,7 @@ def _event(root: Element) -> Event:
 
 def _read_open(root: Element) -> Open:
     lang = root.get(ns.LANG)
-    # An xml:lang is echoed in every `<open/>`, so it is bounded (RFC 5646 section 4.4.1 advises 35).
+    # Routers keep it and pass it on, so it is bounded (RFC 5646 section 4.4.1 advises 35).
     if lang is not None and len(lang) > 35:
         raise BadFormat("xml:lang is longer than any language tag")
     return Open(root.get("to"), root.get("from"), root.get("version"), lang)

@@ -145,7 +145,7 @@ def _mistake(stanza: Stanza) -> StanzaError | None:
             stanza.type = "normal"
         return None
     if type not in _TYPES[kind]:
-        return BadRequest(f"A {kind} has no type '{type[:40]}'")
+        return BadRequest(f"No {kind} has the type '{type[:40]}'")
     if kind == "iq":
         return _iq_mistake(stanza)
     return None
