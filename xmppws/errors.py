@@ -143,7 +143,7 @@ class Reason(Enum):
     TOO_MANY_NAMES = (
         "too-many-names",
         1008,
-        "The client used too many element and attribute names that the server had never seen.",
+        "The client used too many names that the server had never seen.",
     )
     NOT_SECURE = ("not-secure", 1008, "The stream is not secure.")
     HOST_UNKNOWN = ("host-unknown", 1000, "The stream was opened to a host that is not served here.")

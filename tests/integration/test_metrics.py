@@ -74,8 +74,8 @@ async def test_what_happened_is_counted() -> None:
         assert found[f'xmppws_logins_total{{{host},mechanism="SCRAM-SHA-256",outcome="not-authorized"}}'] == 1
         assert found[f"xmppws_streams_opened_total{{{host}}}"] == 3
         assert found['xmppws_handshakes_refused_total{cause="subprotocol"}'] == 1
-        assert found['xmppws_streams_ended_total{by="client",reason="client-close"}'] == 1
-        assert found['xmppws_streams_ended_total{by="client",reason="client-gone"}'] == 2
+        assert found['xmppws_streams_ended_total{by="client",host="localhost",reason="client-close"}'] == 1
+        assert found['xmppws_streams_ended_total{by="client",host="localhost",reason="client-gone"}'] == 2
         assert found[f'xmppws_sessions{{{host},state="available"}}'] == 0
 
 
@@ -87,17 +87,37 @@ async def test_sessions_and_connections_by_state() -> None:
                 found = values(await scrape(server))
         assert found['xmppws_sessions{host="localhost",state="available"}'] == 1
         assert found['xmppws_sessions{host="localhost",state="unavailable"}'] == 1
-        stages = {
-            stage: found[f'xmppws_connections{{state="{stage}"}}'] for stage in ("http", "stranger", "established")
-        }
-        assert stages == {"http": 1, "stranger": 1, "established": 2}
+        assert found['xmppws_connections{host="",state="http"}'] == 1
+        assert found['xmppws_connections{host="localhost",state="stranger"}'] == 1
+        assert found['xmppws_connections{host="localhost",state="established"}'] == 2
+
+
+async def test_what_hosts_have_of_their_own_is_told_apart() -> None:
+    hosts = {domain: Host(http_host=("127.0.0.1",)) for domain in ("a.example", "b.example")}
+    async with running(replace(measured(), hosts=hosts)) as server:
+        for number, domain in enumerate(hosts, 1):
+            for _ in range(number):
+                async with logged_in(server.url, "alice", PASSWORDS["alice"], domain=domain) as alice:
+                    for _ in range(70):
+                        await alice.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to=domain)
+                    await alice.close()
+        async with connected(server.url, "c.example") as client:
+            await client.open()
+            await client.expect_end()
+        found = values(await scrape(server))
+        for number, domain in enumerate(hosts, 1):
+            ended = f'xmppws_streams_ended_total{{by="client",host="{domain}",reason="client-close"}}'
+            assert found[ended] == number
+            assert found[f'xmppws_dispatch_seconds_count{{host="{domain}"}}'] >= number
+            assert found[f'xmppws_send_buffer_bytes{{host="{domain}"}}'] == 0
+        assert found['xmppws_streams_ended_total{by="server",host="",reason="host-unknown"}'] == 1
 
 
 async def test_every_reason_and_cause_is_there_from_the_start() -> None:
     async with running(measured()) as server:
         found = values(await scrape(server))
         ends = {name for name in found if name.startswith("xmppws_streams_ended_total")}
-        assert len(ends) == 3 * len(Reason) and all(found[name] == 0 for name in ends)
+        assert len(ends) == 2 * 3 * len(Reason) and all(found[name] == 0 for name in ends)
         assert {found[f'xmppws_handshakes_refused_total{{cause="{cause.value}"}}'] for cause in Cause} == {0}
         for process in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"):
             assert found[process] > 0
@@ -108,16 +128,16 @@ async def test_round_trips_and_one_dispatch_of_64_are_timed() -> None:
     async with running(settings) as server, logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
         for _ in range(64):
             await alice.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
-        assert values(await scrape(server))["xmppws_dispatch_seconds_count"] == 1
+        assert values(await scrape(server))['xmppws_dispatch_seconds_count{host="localhost"}'] == 1
         await answer_pings(server, alice)
-        assert values(await scrape(server))["xmppws_ping_round_trip_seconds_count"] >= 1
+        assert values(await scrape(server))['xmppws_ping_round_trip_seconds_count{host="localhost"}'] >= 1
 
 
 async def answer_pings(server: Running, client: Client) -> None:
     """Read, which is when aiohttp's client answers pings, until one was answered."""
     reading = asyncio.ensure_future(client.receive(20))
     async with asyncio.timeout(20):
-        while not server.server.endpoint.round_trips.count:
+        while not server.server.endpoint.round_trips["localhost"].count:
             await asyncio.wait([reading], timeout=0.05)
     reading.cancel()
 

@@ -28,14 +28,10 @@ _TIMED_OF: Final = 64
 
 
 class Dispatch:
-    """The one way in for stanzas of all hosts of this process. Routes are asked in order.
-
-    `times` tells how long a sample of clients' stanzas took until nothing more had to be waited for.
-    """
+    """The one way in for stanzas of all hosts of this process. Routes are asked in order."""
 
     def __init__(self) -> None:
         self.routes: tuple[Route, ...] = ()
-        self.times = Histogram()
         self._turn = 0
         self._tasks: set[asyncio.Future[Any]] = set()
 
@@ -47,13 +43,13 @@ class Dispatch:
         began = perf_counter()
         pending = self._from_client(session, root)
         if pending is not None:
-            return self._timed(pending, began)
-        self.times.observe(perf_counter() - began)
+            return self._timed(pending, began, session.host.traffic.times)
+        session.host.traffic.times.observe(perf_counter() - began)
         return None
 
-    async def _timed(self, pending: Awaitable[None], began: float) -> None:
+    async def _timed(self, pending: Awaitable[None], began: float, times: Histogram) -> None:
         await pending
-        self.times.observe(perf_counter() - began)
+        times.observe(perf_counter() - began)
 
     def _from_client(self, session: Session, root: Element) -> Awaitable[None] | None:
         stanza, mistake = read(root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
@@ -84,12 +84,13 @@ class Endpoint:
         self.stopping = False
         self.opens: Counter[str] = Counter()
         """Streams opened, by virtual host."""
-        self.ends: Counter[tuple[Reason, Side]] = Counter()
+        self.ends: Counter[tuple[str, Reason, Side]] = Counter()
+        """Ends by virtual host, or "" where it was not known yet."""
         self.recent_ends: deque[tuple[float, Reason]] = deque(maxlen=_REMEMBERED_ENDS)
         """The newest ends: when, and why."""
         self.watches: dict[str, Watch] = {}
         """Who is watched, by bare JID."""
-        self.round_trips = Histogram()
+        self.round_trips: defaultdict[str, Histogram] = defaultdict(Histogram)
         """How long answers to our pings took."""
         self._strangers: dict[str, set[WebSocket]] = {}
         self._empty = asyncio.Event()
@@ -128,7 +129,7 @@ class Endpoint:
     def over(self, connection: WebSocket, end: End, lasted: float) -> None:
         """Log why a stream is over."""
         keepalive = connection.keepalive
-        self.ends[end.reason, end.by] += 1
+        self.ends[connection.host, end.reason, end.by] += 1
         self.recent_ends.append((self.deadlines.now, end.reason))
         log.info(
             "id=%s end=%s by=%s address=%s user=%s lasted=%.0f idle=%.0f round_trip=%s text=%r",

@@ -314,7 +314,7 @@ class WebSocket(asyncio.Protocol, ABC):
         elif opcode == PONG:
             round_trip = self.keepalive.ponged(self._endpoint.deadlines.clock())
             if round_trip is not None:
-                self._endpoint.round_trips.observe(round_trip)
+                self._endpoint.round_trips[self.host].observe(round_trip)
         elif opcode == CLOSE:
             code, reason = read_close(payload)
             self.end_with(End(Reason.CLIENT_GONE, Side.CLIENT, f"{code} {reason}".strip()))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import product
 from math import isinf
 
 from prometheus_client import Metric
@@ -19,7 +20,6 @@ from prometheus_client.registry import Collector
 
 from xmppws import __version__
 from xmppws.core import metrics
-from xmppws.core.dispatch import Dispatch
 from xmppws.core.histogram import Histogram
 from xmppws.core.host import Host
 from xmppws.core.stores import Storage
@@ -42,7 +42,6 @@ class Figures(Collector):
     endpoint: Endpoint
     refused: Sequence[Counter[Cause]]
     hosts: Mapping[str, Host]
-    dispatch: Dispatch
     storage: Storage
     build: Metric = field(default_factory=_build)
 
@@ -57,28 +56,37 @@ class Figures(Collector):
         yield from self._handshakes()
         yield from self._streams()
         yield from self._hosts()
-        yield _histogram(
-            "xmppws_dispatch_seconds", "Time to handle a stanza of a client; one of 64 is timed.", self.dispatch.times
-        )
         yield from self._storage()
         yield from self._process()
         yield from self._modules()
 
     def _connections(self) -> Iterator[Metric]:
-        stages: Counter[str] = Counter(new=0, stranger=0, established=0, ending=0)
-        waiting = 0
+        stages: Counter[tuple[str, str]] = Counter()
+        waiting: Counter[str] = Counter()
         for connection in self.endpoint.connections:
-            stages[connection.stage] += 1
-            waiting += connection.waiting
-        stages["http"] = self.endpoint.admission.connections - len(self.endpoint.connections)
-        family = GaugeMetricFamily("xmppws_connections", "Connections by state.", labels=["state"])
-        for stage, number in stages.items():
-            family.add_metric([stage], number)
-        yield family
-        yield GaugeMetricFamily("xmppws_send_buffer_bytes", "Bytes that clients have yet to take.", waiting)
-        yield _histogram(
-            "xmppws_ping_round_trip_seconds", "Time until a WebSocket ping was answered.", self.endpoint.round_trips
+            stages[connection.host, connection.stage] += 1
+            waiting[connection.host] += connection.waiting
+        stages["", "http"] = self.endpoint.admission.connections - len(self.endpoint.connections)
+        stages["", "new"] += 0
+        family = GaugeMetricFamily("xmppws_connections", "Connections by state.", labels=["host", "state"])
+        queues = GaugeMetricFamily("xmppws_send_buffer_bytes", "Bytes that clients have yet to take.", labels=["host"])
+        trips = HistogramMetricFamily(
+            "xmppws_ping_round_trip_seconds", "Time until a WebSocket ping was answered.", labels=["host"]
         )
+        for domain in self._domains:
+            queues.add_metric([domain], waiting[domain])
+            _add_histogram(trips, domain, self.endpoint.round_trips[domain])
+        for domain in self.endpoint.routers:
+            for stage in ("stranger", "established", "ending"):
+                stages[domain, stage] += 0
+        for (domain, stage), number in stages.items():
+            family.add_metric([domain, stage], number)
+        yield from (family, queues, trips)
+
+    @property
+    def _domains(self) -> tuple[str, ...]:
+        """The virtual hosts, and "" for what has not come to one yet."""
+        return ("", *self.endpoint.routers)
 
     def _handshakes(self) -> Iterator[Metric]:
         family = CounterMetricFamily(
@@ -94,11 +102,10 @@ class Figures(Collector):
             opens.add_metric([domain], self.endpoint.opens[domain])
         yield opens
         ends = CounterMetricFamily(
-            "xmppws_streams_ended", "WebSockets that ended, why, and who ended them.", labels=["reason", "by"]
+            "xmppws_streams_ended", "WebSockets that ended, why, and who ended them.", labels=["host", "reason", "by"]
         )
-        for reason in Reason:
-            for side in Side:
-                ends.add_metric([reason.id, side.value], self.endpoint.ends[reason, side])
+        for domain, reason, side in product(self._domains, Reason, Side):
+            ends.add_metric([domain, reason.id, side.value], self.endpoint.ends[domain, reason, side])
         yield ends
 
     def _hosts(self) -> Iterator[Metric]:
@@ -107,7 +114,11 @@ class Figures(Collector):
             "xmppws_stanzas", "Stanzas from and to clients.", labels=["host", "kind", "direction"]
         )
         logins = CounterMetricFamily("xmppws_logins", "Attempts to log in.", labels=["host", "mechanism", "outcome"])
+        times = HistogramMetricFamily(
+            "xmppws_dispatch_seconds", "Time to handle a stanza of a client; one of 64 is timed.", labels=["host"]
+        )
         for domain, host in self.hosts.items():
+            _add_histogram(times, domain, host.traffic.times)
             available = sum(session.presence is not None for session in host.sessions)
             sessions.add_metric([domain, "available"], available)
             sessions.add_metric([domain, "unavailable"], len(host.sessions) - available)
@@ -116,7 +127,7 @@ class Figures(Collector):
                     stanzas.add_metric([domain, kind, direction], number)
             for (mechanism, outcome), number in host.traffic.logins.items():
                 logins.add_metric([domain, mechanism, outcome], number)
-        yield from (sessions, stanzas, logins)
+        yield from (sessions, stanzas, logins, times)
 
     def _storage(self) -> Iterator[Metric]:
         writing = self.storage.writing
@@ -152,5 +163,12 @@ class Figures(Collector):
 
 
 def _histogram(name: str, help: str, histogram: Histogram) -> Metric:
-    buckets = [("+Inf" if isinf(bound) else str(float(bound)), number) for bound, number in histogram.cumulative()]
-    return HistogramMetricFamily(name, help, buckets, histogram.total)
+    return HistogramMetricFamily(name, help, _buckets(histogram), histogram.total)
+
+
+def _add_histogram(family: HistogramMetricFamily, domain: str, histogram: Histogram) -> None:
+    family.add_metric([domain], _buckets(histogram), histogram.total)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    return [("+Inf" if isinf(bound) else str(float(bound)), number) for bound, number in histogram.cumulative()]
