@@ -25,12 +25,14 @@ bench: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m soak --timeout 0
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed-dev
 	$(BIN)/python -c "import xmppws.config; print(xmppws.config.render_example(), end='')" > conf/xmppws.toml.new
 	mv conf/xmppws.toml.new conf/xmppws.toml
 	$(BIN)/python -c "import sys, xmppws.config; print(xmppws.config.render_manual(sys.stdin.read()), end='')" \
 		< man/xmppws.toml.5.in > man/xmppws.toml.5.new
 	mv man/xmppws.toml.5.new man/xmppws.toml.5
+	$(BIN)/python tests/dialogue.py > tests/dialogues/README.md.new
+	mv tests/dialogues/README.md.new tests/dialogues/README.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -68,9 +68,10 @@ class Client:
 
     async def authenticate(self, username: str, password: str, mechanism: str = "SCRAM-SHA-256") -> ElementTree.Element:
         """Run SASL and return the last element: success or failure."""
-        if mechanism == "PLAIN":
-            data = base64.b64encode(f"\0{username}\0{password}".encode()).decode()
-            await self.send(f"<auth xmlns='{SASL}' mechanism='PLAIN'>{data}</auth>")
+        if mechanism in ("PLAIN", "ANONYMOUS"):
+            message = f"\0{username}\0{password}" if mechanism == "PLAIN" else ""
+            data = base64.b64encode(message.encode()).decode()
+            await self.send(f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{data}</auth>")
             return await self.receive()
         scram = ScramClient(HASHES[mechanism], username, password, nonce="fyko+d2lbbFgONRv9qkxdawL")
         first = base64.b64encode(scram.first).decode()

@@ -121,7 +121,11 @@ class World:
     """A host `localhost` with chosen modules, and sessions on streams that keep what they are sent."""
 
     def __init__(
-        self, *modules: type[Module], names: tuple[str, ...] = ("alice", "bob"), built_in: bool = True
+        self,
+        *modules: type[Module],
+        names: tuple[str, ...] = ("alice", "bob"),
+        built_in: bool = True,
+        without: tuple[str, ...] = (),
     ) -> None:
         self.dispatch = Dispatch()
         self.storage = MemoryStorage()
@@ -133,7 +137,8 @@ class World:
             new_id=iter(map(str, range(10_000))).__next__,
         )
         known = {**BUILT_IN, **{module.name: module for module in modules}}
-        load(self.host, known if built_in else [module.name for module in modules], Catalog(known))
+        enabled = known if built_in else [module.name for module in modules]
+        load(self.host, [name for name in enabled if name not in without], Catalog(known))
         self.dispatch.routes = (Delivery({"localhost": self.host}),)
         self._vocabulary = Vocabulary()
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from xmppws.app import Server
 from xmppws.config import C2S, Config, Host, HostC2S, Http, Metrics, Storage
 from xmppws.config.options import options
+from xmppws.core.auth import Accounts
 
 PASSWORDS = {"alice": "wonder land", "bob": "bauen & söhne", "carol": "c"}
 
@@ -56,12 +57,14 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Config | None = None) -> AsyncIterator[Running]:
-    """Run a server in this process, with the accounts of `PASSWORDS` on every local host."""
+    """Run a server in this process, with the accounts of `PASSWORDS` on every local host that keeps accounts."""
     server = Server(settings or config())
     await server.start()
     try:
         for host in server.hosts.values():
-            await host.providers[0].create_many(PASSWORDS)  # type: ignore[attr-defined]
+            for provider in host.providers:
+                if isinstance(provider, Accounts):
+                    await provider.create_many(PASSWORDS)
         yield Running(server)
     finally:
         await server.stop()

@@ -7,8 +7,8 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,12 @@ from msgspec import structs
 
 from xmppws import __version__
 from xmppws.admin.socket import AdminSocket
+from xmppws.auth.anonymous import AnonymousProvider
 from xmppws.auth.internal import InternalProvider
 from xmppws.config import Address, Config, address, module_options
 from xmppws.config import Host as HostOptions
 from xmppws.core.admin import AUTO, Row, socket_path
-from xmppws.core.auth import Accounts
+from xmppws.core.auth import Accounts, Provider
 from xmppws.core.catalog import Catalog
 from xmppws.core.delivery import Delivery
 from xmppws.core.dispatch import Dispatch
@@ -33,7 +34,7 @@ from xmppws.core.loader import load, replace
 from xmppws.core.module import Module
 from xmppws.core.reload import Applier, Reload
 from xmppws.core.router import Router
-from xmppws.core.stores import Storage
+from xmppws.core.stores import Storage, Stores
 from xmppws.http import console, health, hostmeta
 from xmppws.http.accepted import Admission
 from xmppws.http.app import application, logger
@@ -66,6 +67,15 @@ log = logging.getLogger("xmppws")
 _HASHING_THREADS: Final = 2
 # Seconds for which an HTTP connection waits for another request, and counts against c2s.max_connections.
 _KEEPALIVE_TIMEOUT: Final = 30.0
+
+
+# By the name that `authentication` gives them.
+_PROVIDERS: Final[Mapping[str, Callable[[str, Stores, Executor], Provider]]] = MappingProxyType(
+    {
+        "internal": InternalProvider,
+        "anonymous": lambda domain, stores, executor: AnonymousProvider(stores),
+    }
+)
 
 
 class StartError(Exception):
@@ -107,7 +117,7 @@ class Server:
             domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
         }
         self.dispatch.routes = (Delivery(self.hosts),)
-        self.on_reload: list[Callable[[], Awaitable[None]]] = []
+        self.on_reload: list[Callable[[], Awaitable[None]]] = [self._refresh_providers]
         self._appliers = [*appliers, Applier(re.compile(r"(hosts\..+\.)?admins"), self._apply_admins)]
         self.listening: list[Bound] = []
         self.metrics_addresses: list[Address] = []
@@ -117,12 +127,11 @@ class Server:
 
     def _host(self, domain: str, options: HostOptions) -> Host:
         stores = self.storage.for_host(domain)
-        providers = (InternalProvider(stores, self._executor),)
         host = Host(
             domain,
             dispatch=self.dispatch,
             stores=stores,
-            providers=providers,
+            providers=tuple(_PROVIDERS[name](domain, stores, self._executor) for name in options.authentication),
             new_id=new_id,
             admins=_admins(options),
         )
@@ -176,6 +185,7 @@ class Server:
         await self.storage.open()
         stack.push_async_callback(self.storage.close)
         stack.push_async_callback(self.dispatch.drain)
+        await self._refresh_providers()
         self.endpoint = self._endpoint(loop)
         stack.callback(self.endpoint.deadlines.stop)
 
@@ -216,6 +226,11 @@ class Server:
         for row in rows:
             log.info("reload: %s %s", row["option"], row["outcome"])
         return rows
+
+    async def _refresh_providers(self) -> None:
+        for host in self.hosts.values():
+            for provider in host.providers:
+                await provider.refresh()
 
     def _apply_admins(self, config: Config) -> None:
         for domain, host in self.hosts.items():
@@ -362,6 +377,6 @@ async def open_accounts(config: Config, domain: str) -> AsyncIterator[Accounts]:
     await storage.open()
     try:
         with ThreadPoolExecutor(os.cpu_count(), "hashing") as executor:
-            yield InternalProvider(storage.for_host(domain), executor)
+            yield InternalProvider(domain, storage.for_host(domain), executor)
     finally:
         await storage.close()

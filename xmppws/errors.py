@@ -32,6 +32,8 @@ class StanzaError(XmppError):
     """An error that is answered to the sender of one stanza."""
 
     type: ClassVar[str] = "cancel"
+    specific: ClassVar[str] = ""
+    """The application's own condition beside the RFC's, as `{namespace}name` (RFC 6120 section 8.3.2)."""
 
 
 class BadRequest(StanzaError):

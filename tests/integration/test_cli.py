@@ -221,6 +221,48 @@ def test_a_file_that_is_none_is_refused(config: Path, content: bytes | None, tol
     assert told in refused(xmppws("user", "add", "-c", config, "--file", file))
 
 
+SSHA = "{SSHA}GKlKGLvmZbTnFStvY1f7mG4S8R9zYWx0"
+
+
+def test_a_file_of_hashes_with_bad_lines_adds_nothing_and_tells_each(config: Path) -> None:
+    file = config.parent / "accounts"
+    file.write_text(
+        f"alice@example.com {SSHA}\n"
+        "bob@example.com secret-2\n"
+        "carol@example.com $6$secret-3\n"
+        "dave@example.com\n"
+        f"erin@example.com {SSHA} \n"
+        f"{SSHA} frank@example.com\n"
+    )
+    told = refused(xmppws("user", "add", "-c", config, "--hashed", "--file", file))
+    assert [line.split(": ", 1)[0] for line in told.splitlines()[1:]] == [f"{file}:{line}" for line in range(2, 7)]
+    for rule in ("of no kind that can be checked", "looks like sha512_crypt, but is damaged", 'must be "JID hash"'):
+        assert rule in told
+    assert "secret" not in told and "SSHA}" not in told
+    assert accounts(config) == []
+
+
+def test_a_file_of_hashes_adds_no_account_twice(config: Path) -> None:
+    file = config.parent / "accounts"
+    file.write_text(f"alice@example.com {SSHA}\n")
+    assert xmppws("user", "add", "-c", config, "--hashed", "--file", file).returncode == 0
+    again = refused(xmppws("user", "add", "-c", config, "--hashed", "--file", file))
+    assert again == f"xmppws: nothing was added\n{file}:1: alice@example.com exists already\n"
+    assert "alice" in refused(xmppws("user", "add", "-c", config, "alice@example.com", "--password-stdin", stdin="x\n"))
+    assert accounts(config) == ["alice@example.com"]
+
+
+def test_hashes_come_from_files_alone(config: Path) -> None:
+    done = xmppws("user", "add", "-c", config, "--hashed", "alice@example.com")
+    assert done.returncode == 2 and "--hashed goes with --file FILE" in done.stderr
+
+
+def test_a_host_of_anonymous_users_has_no_accounts(config: Path) -> None:
+    config.write_text(f'data_dir = "{config.parent}"\n[hosts."example.com"]\nauthentication = ["anonymous"]\n')
+    told = refused(xmppws("user", "add", "-c", config, "alice@example.com", "--password-stdin", stdin="secret\n"))
+    assert told == "xmppws: example.com has no accounts of its own: its authentication is anonymous\n"
+
+
 def test_accounts_in_memory_cannot_be_reached(config: Path) -> None:
     config.write_text('storage.url = "memory:"\n[hosts."example.com"]\n')
     assert "in the running server" in refused(xmppws("user", "list", "-c", config, "example.com"))

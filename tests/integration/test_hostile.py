@@ -15,6 +15,8 @@ from xmppws.core import host as core_host
 from xmppws.core.events import SessionBound, SessionEnded
 from xmppws.core.hooks import Phase
 from xmppws.errors import Reason, StreamPolicyViolation
+from xmppws.routers.local import LocalRouter
+from xmppws.routers.providers import Providers
 from xmppws.stream.frames import PING
 
 STANZA_ERRORS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
@@ -82,6 +84,12 @@ class Gated:
         self.asked = asyncio.Event()
         self.gate = asyncio.Event()
 
+    async def refresh(self) -> None:
+        pass
+
+    async def exists(self, username: str) -> bool:
+        return True
+
     async def verify_password(self, username: str, password: str) -> bool:
         self.asked.set()
         await self.gate.wait()
@@ -90,7 +98,9 @@ class Gated:
 
 async def test_a_login_that_is_kicked_meanwhile_changes_nothing(server: Running) -> None:
     endpoint, gated = server.server.endpoint, Gated()
-    server.server.hosts["localhost"].providers = (gated,)  # type: ignore[assignment]
+    router = endpoint.routers["localhost"]
+    assert isinstance(router, LocalRouter)
+    router.providers = Providers((gated,))
     async with connected(server.url) as stranger, connected(server.url) as client:
         await stranger.open()
         await client.open()

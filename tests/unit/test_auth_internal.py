@@ -1,6 +1,8 @@
+import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -28,7 +30,7 @@ def stores() -> Stores:
 
 @pytest.fixture
 def provider(stores: Stores, executor: ThreadPoolExecutor) -> InternalProvider:
-    return InternalProvider(stores, executor)
+    return InternalProvider("example.com", stores, executor)
 
 
 @pytest.mark.parametrize(
@@ -150,10 +152,10 @@ def _shape(value: bytes | int) -> int:
 
 
 async def test_unknown_user_keeps_the_same_salt_after_a_restart(stores: Stores, executor: ThreadPoolExecutor) -> None:
-    first = await InternalProvider(stores, executor).fake_keys("bob", "sha256")
-    assert first == await InternalProvider(stores, executor).fake_keys("bob", "sha256")
-    assert first.salt != (await InternalProvider(stores, executor).fake_keys("carol", "sha256")).salt
-    other_host = InternalProvider(MemoryStorage().for_host("example.com"), executor)
+    first = await InternalProvider("example.com", stores, executor).fake_keys("bob", "sha256")
+    assert first == await InternalProvider("example.com", stores, executor).fake_keys("bob", "sha256")
+    assert first.salt != (await InternalProvider("example.com", stores, executor).fake_keys("carol", "sha256")).salt
+    other_host = InternalProvider("example.com", MemoryStorage().for_host("example.com"), executor)
     assert first.salt != (await other_host.fake_keys("bob", "sha256")).salt
 
 
@@ -166,7 +168,7 @@ async def test_checking_an_unknown_user_derives_as_often(stores: Stores) -> None
             return super().submit(*args, **kwargs)
 
     with Counting(1) as executor:
-        provider = InternalProvider(stores, executor)
+        provider = InternalProvider("example.com", stores, executor)
         await provider.create("alice", "secret")
         runs = []
         for username, password in [("alice", "secret"), ("bob", "secret"), ("alice", "\x00"), ("bob", "")]:
@@ -174,6 +176,124 @@ async def test_checking_an_unknown_user_derives_as_often(stores: Stores) -> None
             await provider.verify_password(username, password)
             runs.append(executor.runs - before)
     assert runs == [1, 1, 1, 1]
+
+
+# --- accounts that came as hashes ---
+
+SCRAM_TOO = frozenset({"SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"})
+PLAIN_ONLY = frozenset({"PLAIN"})
+
+
+def ssha(password: str) -> str:
+    """Hash a password as LDAP servers do."""
+    digest = hashlib.sha1(password.encode() + b"salt").digest()
+    return "{SSHA}" + base64.b64encode(digest + b"salt").decode()
+
+
+async def test_hash_becomes_keys_with_the_first_password(
+    provider: InternalProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert provider.mechanisms == SCRAM_TOO
+    await provider.create_hashed({"alice": ssha("secret")})
+    assert provider.mechanisms == PLAIN_ONLY
+    assert await provider.exists("alice") and await provider.list() == ["alice"]
+    assert await provider.scram_keys("alice", "sha256") is None and await provider.needs_plain("alice")
+    assert not await provider.verify_password("alice", "Secret")
+    assert provider.mechanisms == PLAIN_ONLY
+    assert await provider.verify_password("alice", "secret")
+    assert provider.mechanisms == SCRAM_TOO
+    assert await provider.scram_keys("alice", "sha256") is not None and not await provider.needs_plain("alice")
+    assert await provider.verify_password("alice", "secret")
+    assert not await provider.verify_password("alice", "Secret")
+    assert await provider.list() == ["alice"]
+    upgrades = [record for record in caplog.records if "keys" in record.msg or record.msg == "%s"]
+    assert [(record.name, getattr(record, "user", "")) for record in upgrades] == [
+        ("xmppws.auth", "alice"),
+        ("xmppws.audit", "alice"),
+    ]
+
+
+async def test_scram_is_back_with_the_last_of_them(provider: InternalProvider) -> None:
+    names = ("alice", "bob", "carol", "dave")
+    await provider.create_hashed({name: ssha(name) for name in names})
+    assert await provider.verify_password("alice", "alice")
+    assert await provider.delete("bob") and not await provider.exists("bob")
+    assert await provider.set_password("carol", "other")
+    assert await provider.verify_password("carol", "other") and not await provider.verify_password("carol", "carol")
+    assert provider.mechanisms == PLAIN_ONLY
+    assert await provider.verify_password("dave", "dave")
+    assert provider.mechanisms == SCRAM_TOO
+
+
+async def test_two_log_ins_at_once_upgrade_once(provider: InternalProvider) -> None:
+    await provider.create_hashed({"alice": ssha("a"), "bob": ssha("b")})
+    assert await asyncio.gather(*[provider.verify_password("alice", "a") for _ in range(3)]) == [True] * 3
+    assert provider.mechanisms == PLAIN_ONLY
+    assert await provider.verify_password("alice", "a")
+
+
+async def test_what_another_process_adds_is_seen_on_refresh(stores: Stores, executor: ThreadPoolExecutor) -> None:
+    server, command = (InternalProvider("example.com", stores, executor) for _ in range(2))
+    await command.create_hashed({"alice": ssha("a")})
+    assert server.mechanisms == SCRAM_TOO
+    await server.refresh()
+    assert server.mechanisms == PLAIN_ONLY
+    await command.create_hashed({"bob": ssha("b")})
+    assert await server.verify_password("alice", "a")
+    assert server.mechanisms == PLAIN_ONLY  # It looked again, before it believed that this was the last one.
+    await command.delete("bob")
+    await server.refresh()
+    assert server.mechanisms == SCRAM_TOO
+
+
+async def test_failed_scram_lets_the_server_see_too(stores: Stores, executor: ThreadPoolExecutor) -> None:
+    server, command = (InternalProvider("example.com", stores, executor) for _ in range(2))
+    await command.create_hashed({"alice": ssha("a")})
+    assert not await server.needs_plain("bob")
+    assert server.mechanisms == SCRAM_TOO
+    assert await server.needs_plain("alice")
+    assert server.mechanisms == PLAIN_ONLY
+
+
+async def test_crash_between_both_writes_leaves_the_keys(stores: Stores, executor: ThreadPoolExecutor) -> None:
+    provider = InternalProvider("example.com", stores, executor)
+    await provider.create("alice", "new")
+    await stores.keyvalue("hashes", str).set("alice", ssha("old"))
+    assert not await provider.verify_password("alice", "old")
+    await provider.refresh()
+    assert provider.mechanisms == SCRAM_TOO and not await provider.needs_plain("alice")
+
+
+async def test_hashes_go_in_all_or_none(provider: InternalProvider) -> None:
+    await provider.create("alice", "a")
+    await provider.create_hashed({"bob": ssha("b")})
+    for taken in ("alice", "bob"):
+        with pytest.raises(AlreadyExists, match=taken):
+            await provider.create_hashed({taken: ssha("x"), "carol": ssha("c")})
+        with pytest.raises(AlreadyExists, match=taken):
+            await provider.create_many({taken: "x", "carol": "c"})
+    with pytest.raises(InvalidPassword, match="no kind"):
+        await provider.create_hashed({"carol": ssha("c"), "dave": "secret"})
+    assert await provider.list() == ["alice", "bob"]
+
+
+@pytest.mark.parametrize("hashed", ["Ⅸ", "IX"])
+async def test_hash_may_be_of_the_password_as_typed_or_prepared(provider: InternalProvider, hashed: str) -> None:
+    await provider.create_hashed({"alice": ssha(hashed)})
+    assert await provider.verify_password("alice", "Ⅸ")
+    assert await provider.verify_password("alice", "IX")
+
+
+async def test_right_password_that_scram_cannot_have_is_told(
+    provider: InternalProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    await provider.create_hashed({"alice": ssha("😀")})
+    assert not await provider.verify_password("alice", "☹")
+    assert not caplog.records
+    assert not await provider.verify_password("alice", "😀")
+    assert "user=alice: the password is right" in caplog.text and "😀" not in caplog.text
+    assert provider.mechanisms == PLAIN_ONLY
 
 
 def test_passlib_is_its_maintained_continuation() -> None:

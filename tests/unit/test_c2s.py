@@ -16,14 +16,14 @@ from xmppws.errors import (
 )
 from xmppws.jid import Jid
 from xmppws.stream.c2s import _HANDLERS, Attempt, Bind, Event, Negotiation, Offer, Reply, State, Step
-from xmppws.stream.sasl import KeysWanted, PasswordWanted
+from xmppws.stream.sasl import AccountWanted, KeysWanted, PasswordWanted
 from xmppws.stream.sasl.keys import derive
 from xmppws.stream.sasl.scram import HASHES
 from xmppws.xml import ns
 from xmppws.xml.parser import Element, Parser, Vocabulary
 
 VOCABULARY = Vocabulary()
-MECHANISMS = (*HASHES, "PLAIN")
+MECHANISMS = (*HASHES, "PLAIN", "ANONYMOUS")
 OFFER = Offer.of("example.com", MECHANISMS, b"<extra xmlns='urn:x'/>", max_attempts=3)
 PASSWORD = "pencil"
 BIND_IQ = "<iq xmlns='jabber:client' type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{}</bind></iq>"
@@ -201,14 +201,37 @@ def test_nobody_acts_for_somebody_else(authzid: str) -> None:
 def test_mechanism_that_is_not_offered(mechanism: str) -> None:
     condition, text = failure(negotiation().received(auth(mechanism, b"x")))
     assert condition == "invalid-mechanism"
-    assert text == "Offered are: SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN"
+    assert text == "Offered are: SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, ANONYMOUS"
 
 
 def test_auth_without_mechanism() -> None:
     assert failure(negotiation().received(xml(f"<auth xmlns='{ns.SASL}'/>")))[0] == "invalid-mechanism"
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("trace", ["", "=", b64encode(b"alice@example.com").decode()])
+def test_anonymous(trace: str) -> None:
+    """XEP-0175 section 4: nothing stands between an empty <auth/> and success."""
+    made = negotiation()
+    assert made.received(auth("ANONYMOUS", text=trace)) == AccountWanted()
+    step = made.account("5c0b")
+    assert answer(step) == ("success", b"")
+    assert made.jid == Jid.parse("5c0b@example.com")
+    # Not a word of the trace information is kept.
+    assert isinstance(step, Reply) and step.attempt == Attempt("ANONYMOUS", "5c0b")
+
+
+def test_anonymous_that_fails_has_no_name() -> None:
+    made = negotiation()
+    refused = made.received(auth("ANONYMOUS", b"x" * 256))
+    made.received(auth("ANONYMOUS"))
+    unavailable = made.failed(SaslTemporaryAuthFailure())
+    assert isinstance(refused, Reply)
+    assert refused.attempt == Attempt("ANONYMOUS", "", "malformed-request")
+    assert unavailable.attempt == Attempt("ANONYMOUS", "", "temporary-auth-failure")
+    assert made.state is State.AUTHENTICATING
+
+
+@pytest.mark.parametrize("mechanism", [*HASHES, "PLAIN"])
 def test_empty_initial_response(mechanism: str) -> None:
     assert failure(negotiation().received(auth(mechanism, text="=")))[0] == "malformed-request"
 

@@ -171,3 +171,21 @@ def test_names_of_prosody_and_of_other_sections_are_known(tmp_path: Path, text: 
 
 def test_what_is_like_nothing_gets_no_hint(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "qqqq = 1") == ["1: qqqq = 1: is not known"]
+
+
+def test_hosts_say_who_may_log_in(tmp_path: Path) -> None:
+    text = 'authentication = ["anonymous"]\n[hosts."a.example"]\n[hosts."b.example"]\nauthentication = {}\n'
+    config = load(read(tmp_path, text.format('["internal", "anonymous"]')))
+    assert config.hosts["a.example"].authentication == ("anonymous",)
+    assert config.hosts["b.example"].authentication == ("internal", "anonymous")
+
+
+def test_somebody_has_to_be_able_to_log_in(tmp_path: Path) -> None:
+    assert mistakes(
+        tmp_path, 'authentication = []\n[hosts."a.example"]\n[hosts."b.example"]\nauthentication = []\n'
+    ) == [
+        '1: authentication = []: must name at least one, such as "internal"',
+        '4: hosts."b.example".authentication = []: must name at least one, such as "internal"',
+    ]
+    (twice,) = mistakes(tmp_path, '[hosts."a.example"]\nauthentication = ["internal", "internal"]\n')
+    assert twice.endswith("must have each entry only once")

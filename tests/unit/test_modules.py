@@ -189,8 +189,9 @@ async def test_a_probe_is_answered_to_those_who_may_know() -> None:
         stanza, _ = read(world.parse(text))
         world.dispatch.post(stanza)
         await world.dispatch.drain()
-    (answer,) = route.delivered
+    answer, refusal = route.delivered
     assert b'to="friend@far.example"' in answer and b"<priority>3</priority>" in answer
+    assert b'to="stranger@far.example" from="alice@localhost"' in refusal and b'type="unsubscribed"' in refusal
     assert stream_of(alice).error is None
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from scram_client import ScramClient
 from xmppws.errors import SaslMalformedRequest, SaslNotAuthorized
-from xmppws.stream.sasl import Challenge, KeysWanted, PasswordWanted, Success
+from xmppws.stream.sasl import AccountWanted, Challenge, KeysWanted, Mechanism, PasswordWanted, Step, Success
+from xmppws.stream.sasl.anonymous import Anonymous
 from xmppws.stream.sasl.keys import ScramKeys, derive
 from xmppws.stream.sasl.plain import Plain
 from xmppws.stream.sasl.scram import HASHES, Scram, State
@@ -174,8 +175,6 @@ def test_scram_answers_in_the_wrong_order() -> None:
     assert isinstance(scram.respond(client.first), KeysWanted)
     with pytest.raises(SaslMalformedRequest, match="over"):
         scram.respond(client.first)
-    with pytest.raises(SaslMalformedRequest, match="no password"):
-        scram.password_checked(True)
 
 
 def test_plain() -> None:
@@ -197,6 +196,30 @@ def test_malformed_plain(data: bytes) -> None:
         Plain().respond(data)
 
 
-def test_plain_has_no_keys() -> None:
-    with pytest.raises(SaslMalformedRequest, match="no keys"):
-        Plain().keys(keys_of("pencil"))
+def test_anonymous() -> None:
+    for trace in (b"", b"sirhc", "\N{SNOWMAN}".encode() * 255):
+        anonymous = Anonymous()
+        assert anonymous.respond(trace) == AccountWanted()
+        assert anonymous.account("made") == Success("made", "")
+
+
+@pytest.mark.parametrize(("trace", "words"), [(b"\xff", "not UTF-8"), (b"x" * 256, "longer than 255")])
+def test_malformed_anonymous(trace: bytes, words: str) -> None:
+    with pytest.raises(SaslMalformedRequest, match=words):
+        Anonymous().respond(trace)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda mechanism: mechanism.keys(keys_of("pencil")), "No keys"),
+        (lambda mechanism: mechanism.password_checked(True), "No password"),
+        (lambda mechanism: mechanism.account("made"), "No account"),
+    ],
+)
+def test_answers_that_were_not_asked_for(answer: Callable[[Mechanism], Step], words: str) -> None:
+    asked = {"No keys": Scram, "No password": Plain, "No account": Anonymous}[words]
+    for mechanism in (Scram("SCRAM-SHA-1", "server"), Plain(), Anonymous()):
+        if not isinstance(mechanism, asked):
+            with pytest.raises(SaslMalformedRequest, match=words):
+                answer(mechanism)

@@ -1,12 +1,13 @@
-"""A file of accounts, lines `JID password`: all of it is right and goes in, or nothing does."""
+"""A file of accounts, lines `JID password` or `JID hash`: all of it is right and goes in, or nothing does."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xmppws.auth.hashes import checked
 from xmppws.auth.internal import prepare_password
 from xmppws.cli.command import CommandError
 from xmppws.config.checks import bare_jid
@@ -24,6 +25,7 @@ class Entry:
     line: int
     jid: Jid
     password: str
+    """The password, or the hash of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class AccountFile:
 
     path: Path
     entries: tuple[Entry, ...]
+    hashed: bool
 
     @property
     def domain(self) -> str:
@@ -41,15 +44,17 @@ class AccountFile:
     async def add_to(self, accounts: Accounts) -> None:
         """Create all accounts in one transaction; raise `CommandError` naming the lines of those that exist."""
         try:
-            await accounts.create_many({entry.jid.local: entry.password for entry in self.entries})
+            passwords = {entry.jid.local: entry.password for entry in self.entries}
+            await (accounts.create_hashed(passwords) if self.hashed else accounts.create_many(passwords))
         except AlreadyExists as error:
             lines = {entry.jid.local: entry.line for entry in self.entries}
             taken = sorted((lines[owner], f"{owner}@{self.domain} exists already") for owner in error.owners)
             raise _refused(self.path, taken) from None
 
 
-def read(path: Path) -> AccountFile:
-    """Read a file of accounts; raise `CommandError` naming every bad line, and no password."""
+def read(path: Path, *, hashed: bool = False) -> AccountFile:
+    """Read a file of accounts, with passwords or hashes; raise `CommandError` naming every bad line, and neither."""
+    check, noun = (checked, "hash") if hashed else (prepare_password, "password")
     entries: list[Entry] = []
     mistakes: list[tuple[int, str]] = []
     seen: dict[Jid, int] = {}
@@ -57,7 +62,7 @@ def read(path: Path) -> AccountFile:
         if not line.strip():
             continue
         try:
-            entry = _entry(number, line.removesuffix("\r"))
+            entry = _entry(number, line.removesuffix("\r"), check, noun)
             if (first := seen.setdefault(entry.jid, number)) != number:
                 raise ValueError(f"{entry.jid} stands in line {first} already")
             if entries and entry.jid.domain != entries[0].jid.domain:
@@ -66,17 +71,17 @@ def read(path: Path) -> AccountFile:
         except ValueError as error:
             mistakes.append((number, str(error)))
     if mistakes or not entries:
-        raise _refused(path, mistakes or [(1, 'there are no accounts, which are lines "JID password"')])
-    return AccountFile(path, tuple(entries))
+        raise _refused(path, mistakes or [(1, f'there are no accounts, which are lines "JID {noun}"')])
+    return AccountFile(path, tuple(entries), hashed)
 
 
-def _entry(number: int, line: str) -> Entry:
+def _entry(number: int, line: str, check: Callable[[str], object], noun: str) -> Entry:
     jid, *rest = re.split("[ \t]", line, maxsplit=1)
     if not rest:
-        raise ValueError('must be "JID password"')
+        raise ValueError(f'must be "JID {noun}"')
     if rest[0] != rest[0].strip():
-        raise ValueError("the password begins or ends with white space: one space stands between JID and password")
-    prepare_password(rest[0])
+        raise ValueError(f"the {noun} begins or ends with white space: one space stands between JID and {noun}")
+    check(rest[0])
     try:
         return Entry(number, Jid.parse(bare_jid(jid)), rest[0])
     except ValueError:

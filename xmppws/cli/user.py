@@ -45,6 +45,9 @@ def _add_add(actions: Commands) -> None:
     source = parser.add_mutually_exclusive_group()
     _add_password_stdin(source)
     source.add_argument("--file", metavar="FILE", type=Path, help='add all of a file, or none: lines "JID password"')
+    parser.add_argument(
+        "--hashed", action="store_true", help="what stands in the file are hashes of passwords, from other software"
+    )
     parser.set_defaults(run=add, usage_error=parser.error)
 
 
@@ -56,6 +59,8 @@ def add(args: argparse.Namespace) -> int:
     """Add one account, or all accounts of a file."""
     if (args.jid is None) == (args.file is None):
         args.usage_error("give either a JID or --file FILE")
+    if args.hashed and not args.file:
+        args.usage_error("--hashed goes with --file FILE")
     return _add_file(args) if args.file else _add_one(args)
 
 
@@ -71,10 +76,14 @@ def _add_file(args: argparse.Namespace) -> int:
     from xmppws.cli import account_file
 
     config = configuration(args.config)
-    file = account_file.read(args.file)
+    file = account_file.read(args.file, hashed=args.hashed)
     _check_host(config, file.domain)
     _on_accounts(config, file.domain, file.add_to)
     print(f"added {len(file.entries)} accounts to {file.domain}")
+    if args.hashed:
+        print(
+            "until each of them has logged in once, the host offers PLAIN alone: a running server from `xmppws reload`"
+        )
     return 0
 
 
@@ -129,6 +138,9 @@ def _check_host(config: Config, domain: str) -> None:
     if domain not in config.hosts:
         known = f"it has {', '.join(config.hosts)}" if config.hosts else "it has none"
         raise CommandError(f"{domain} is no virtual host of {config.source.file}: {known}")
+    if "internal" not in config.hosts[domain].authentication:
+        has = ", ".join(config.hosts[domain].authentication)
+        raise CommandError(f"{domain} has no accounts of its own: its authentication is {has}")
     if config.storage.url == "memory:":
         raise CommandError('with storage.url = "memory:" accounts live in the running server alone')
 

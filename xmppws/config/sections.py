@@ -44,14 +44,37 @@ class HostOptions(Section, frozen=True, kw_only=True):
         Opt(
             "Modules to load, in place of the default set.",
             check=checks.module,
-            example=("adhoc", "disco", "ping", "presence", "roster", "session", "time", "version"),
+            example=(
+                "adhoc",
+                "blocking",
+                "caps",
+                "contact_addresses",
+                "disco",
+                "lastactivity",
+                "offline",
+                "ping",
+                "presence",
+                "private",
+                "roster",
+                "session",
+                "subscriptions",
+                "time",
+                "uptime",
+                "vcard",
+                "version",
+            ),
         ),
     ] = None
     modules_disabled: Annotated[
         tuple[str, ...], Opt("Modules taken away from that set.", check=checks.module, example=("roster",))
     ] = ()
     authentication: Annotated[
-        tuple[str, ...], Opt("How users prove who they are, tried in order.", choices=("internal",))
+        tuple[str, ...],
+        Opt(
+            'Who may log in, tried in order. "internal": the accounts that `xmppws user` adds. "anonymous": everybody '
+            "who has none, with an account that ends with the stream, and all its data with it.",
+            choices=("internal", "anonymous"),
+        ),
     ] = ("internal",)
     modules: Annotated[Tables, Opt("Options of modules, one table each.")] = field(default_factory=_no_tables)
 

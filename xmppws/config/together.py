@@ -9,7 +9,7 @@ from xmppws.config.checks import Address, address
 from xmppws.config.kinds import SIZE
 from xmppws.config.lines import Key
 from xmppws.config.reader import Reader
-from xmppws.config.sections import C2S, Config, Listener
+from xmppws.config.sections import C2S, Config, HostOptions, Listener
 from xmppws.config.source import dotted
 
 
@@ -19,7 +19,9 @@ def check(config: Config, reader: Reader) -> None:
     if default not in ("auto", "", *config.hosts) and reader.is_sound("http", "default_host"):
         reader.wrong(("http", "default_host"), default, 'must be "auto", "" or one of the hosts')
     _check_sizes(config.c2s, ("c2s",), config.c2s.max_stanza_size, reader)
+    _check_authentication(config, (), reader)
     for domain, host in config.hosts.items():
+        _check_authentication(host, ("hosts", domain), reader)
         if host.c2s.max_stanza_size != config.c2s.max_stanza_size:
             _check_sizes(config.c2s, ("hosts", domain, "c2s"), host.c2s.max_stanza_size, reader)
         if host.key and not host.certificate:
@@ -27,6 +29,13 @@ def check(config: Config, reader: Reader) -> None:
     for index, listener in enumerate(config.http.listeners):
         _check_listener(config, listener, ("http", "listeners", index), reader)
     _check_collisions(config, reader)
+
+
+def _check_authentication(section: HostOptions, at: Key, reader: Reader) -> None:
+    key = (*at, "authentication")
+    # A host that does not say it itself has it from top level.
+    if not section.authentication and key in reader.source.places and reader.is_sound(*key):
+        reader.wrong(key, [], 'must name at least one, such as "internal"')
 
 
 def _check_sizes(c2s: C2S, at: Key, limit: int, reader: Reader) -> None:

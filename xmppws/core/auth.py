@@ -1,6 +1,7 @@
-"""Who may log in, as a port: one provider per host checks credentials, and some also keep the accounts.
+"""Who may log in, as ports: a host's providers each know some users and how these prove who they are.
 
-User names are prepared localparts (RFC 7622 section 3.3) throughout.
+A provider is a `Provider`, and of the other protocols those that it can be. User names are prepared localparts (RFC
+7622 section 3.3) throughout.
 """
 
 from __future__ import annotations
@@ -12,18 +13,38 @@ from xmppws.stream.sasl.keys import ScramKeys
 
 
 class InvalidPassword(ValueError):
-    """A text cannot be a password; the message names the rule, never the password."""
+    """A text cannot be a password, or a hash of one; the message names the rule, never the text."""
 
 
 class Provider(Protocol):
-    """Checks the credentials of one host's users.
+    """Knows some users of one host.
 
-    `mechanisms` are the SASL mechanisms that every account of the host can use: no other is offered.
+    `mechanisms` are the SASL mechanisms that all of them can use now. Those that take a password are offered when every
+    provider with passwords has them, for before the log-in nobody knows who somebody is; any other when one has it.
     """
 
     @property
     def mechanisms(self) -> frozenset[str]:
-        """Names such as "SCRAM-SHA-256" and "PLAIN"."""
+        """Names such as "SCRAM-SHA-256", "PLAIN" and "ANONYMOUS"."""
+
+    async def refresh(self) -> None:
+        """Read again what others may have changed; called when the server has started, and on reload."""
+
+    async def exists(self, username: str) -> bool:
+        """Return whether there is such an account."""
+
+
+@runtime_checkable
+class Passwords(Provider, Protocol):
+    """Checks passwords: for PLAIN."""
+
+    async def verify_password(self, username: str, password: str) -> bool:
+        """Check a password as the client sent it, in the same time whether the user exists or not."""
+
+
+@runtime_checkable
+class Keys(Passwords, Protocol):
+    """Has what SCRAM needs."""
 
     async def scram_keys(self, username: str, hash_name: str) -> ScramKeys | None:
         """Return the user's keys for a hash ("sha1", "sha256", "sha512"); None for an unknown user."""
@@ -34,11 +55,25 @@ class Provider(Protocol):
         RFC 5802 section 9 leaves room to tell names that exist from names that do not; this closes it.
         """
 
-    async def verify_password(self, username: str, password: str) -> bool:
-        """Check a password as the client sent it, in the same time whether the user exists or not."""
+    async def needs_plain(self, username: str) -> bool:
+        """Tell, after an attempt with SCRAM failed, whether the account has no keys before it has used PLAIN once."""
 
-    async def exists(self, username: str) -> bool:
-        """Return whether there is such an account."""
+
+@runtime_checkable
+class Anonymous(Provider, Protocol):
+    """Gives accounts to those who have none, for as long as they stay (RFC 4505, XEP-0175)."""
+
+    async def admit(self, username: str) -> None:
+        """Let an account be, under a name that nobody else has."""
+
+    def new_username(self) -> str:
+        """Make a name that nobody can guess."""
+
+    def leave(self, username: str) -> None:
+        """Let the account exist no longer, for its last session is over."""
+
+    async def forget(self, username: str) -> None:
+        """Remove all its data, when nobody writes any more of it."""
 
 
 @runtime_checkable
@@ -53,6 +88,12 @@ class Accounts(Protocol):
 
     async def create_many(self, passwords: Mapping[str, str]) -> None:
         """Create accounts from passwords by username, all or none; raise `AlreadyExists`."""
+
+    async def create_hashed(self, hashes: Mapping[str, str]) -> None:
+        """Create accounts of whose passwords only hashes are known, by username, all or none.
+
+        Raises `AlreadyExists`, and `InvalidPassword` for a hash of an unknown kind.
+        """
 
     async def set_password(self, username: str, password: str) -> bool:
         """Set the password; return whether there is such an account."""

@@ -7,11 +7,11 @@ nobody to answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
-from xmppws.core.events import MessageToUser, MessageUndelivered, PresenceToUser
+from xmppws.core.events import IqToUser, MessageToUser, MessageUndelivered, PresenceToUser
 from xmppws.core.hooks import STOP, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Target
@@ -20,6 +20,8 @@ from xmppws.errors import ServiceUnavailable
 from xmppws.jid import Jid
 from xmppws.xml.parser import tag_of
 from xmppws.xml.stanza import Stanza
+
+_Deliver: TypeAlias = "Callable[[Host, Stanza, Jid], Awaitable[None] | None]"
 
 
 class Situation(Enum):
@@ -79,18 +81,17 @@ class Delivery:
         to = stanza.to
         assert to is not None
         host = self._hosts[to.domain]
-        if stanza.kind == "iq":
-            return _iq(host, stanza, to)
         if not to.local:
-            _to_host(stanza)
-            return None
-        if stanza.kind == "presence":
+            return _to_host(host, stanza, to)
+        kind = stanza.kind
+        if kind == "presence":
             return _discard(host.hooks.run(PresenceToUser(stanza)))
-        if host.hooks.wants(MessageToUser):
-            verdict = host.hooks.run(MessageToUser(stanza))
+        event, deliver = _DELIVERIES[kind]
+        if host.hooks.wants(event):
+            verdict = host.hooks.run(event(stanza))
             if verdict is not None:
-                return None if verdict is STOP else _message_later(host, stanza, verdict)
-        return _message(host, stanza, to)
+                return None if verdict is STOP else _later(verdict, deliver, host, stanza)
+        return deliver(host, stanza, to)
 
 
 def available(sessions: tuple[Session, ...]) -> list[Session]:
@@ -98,17 +99,20 @@ def available(sessions: tuple[Session, ...]) -> list[Session]:
     return [session for session in sessions if session.presence is not None and session.priority >= 0]
 
 
-def _to_host(stanza: Stanza) -> None:
+def _to_host(host: Host, stanza: Stanza, to: Jid) -> Awaitable[None] | None:
+    if stanza.kind == "iq":
+        return _iq(host, stanza, to)
     # Presence to a host needs no answer (RFC 6121 section 4.6.3); a message has nobody here to read it.
     if stanza.kind == "message":
         raise ServiceUnavailable("Nobody reads messages to this address")
+    return None
 
 
-async def _message_later(host: Host, stanza: Stanza, pending: Verdict | Awaitable[Verdict]) -> None:
-    if isinstance(pending, Awaitable) and await pending is STOP:
+async def _later(pending: Awaitable[Verdict], deliver: _Deliver, host: Host, stanza: Stanza) -> None:
+    if await pending is STOP:
         return
     assert stanza.to is not None
-    rest = _message(host, stanza, stanza.to)
+    rest = deliver(host, stanza, stanza.to)
     if rest is not None:
         await rest
 
@@ -186,6 +190,12 @@ async def _answer_later(host: Host, pending: Awaitable[Stanza | None]) -> None:
         sent = host.dispatch.send(reply)
         if sent is not None:
             await sent
+
+
+_DELIVERIES: Final[dict[str, tuple[type[MessageToUser] | type[IqToUser], _Deliver]]] = {
+    "message": (MessageToUser, _message),
+    "iq": (IqToUser, _iq),
+}
 
 
 def _discard(verdict: Verdict | Awaitable[Verdict]) -> Awaitable[None] | None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from time import perf_counter
 from typing import Any, Final
 
-from xmppws.core.events import DirectedPresenceFromUser, MessageFromUser, PresenceFromUser
+from xmppws.core.events import DirectedPresenceFromUser, IqFromUser, MessageFromUser, PresenceFromUser
 from xmppws.core.histogram import Histogram
 from xmppws.core.hooks import STOP, Verdict
 from xmppws.core.route import Route
@@ -63,9 +63,9 @@ class Dispatch:
                 raise mistake
             pending = self._outgoing(session, stanza)
         except Exception as error:
-            self._failed(stanza, error)
+            self._failed(stanza, error, session)
             return None
-        return None if pending is None else self._finish(stanza, pending)
+        return None if pending is None else self._finish(stanza, pending, session)
 
     def send(self, stanza: Stanza) -> Awaitable[None] | None:
         """Take a stanza with `to` and `sender` from anywhere but a client; its sender is told of errors."""
@@ -80,12 +80,14 @@ class Dispatch:
         """Send without waiting, as modules do that answer nobody."""
         self.observe(self.send(stanza))
 
-    def observe(self, pending: Awaitable[Any] | Any) -> None:
-        """See to the end of something nobody waits for, and log how it fails."""
-        if isinstance(pending, Awaitable):
-            task = asyncio.ensure_future(pending)
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
+    def observe(self, pending: Awaitable[Any] | Any) -> asyncio.Future[Any] | None:
+        """See to the end of something nobody has to wait for, and log how it fails; return it while it goes on."""
+        if not isinstance(pending, Awaitable):
+            return None
+        task = asyncio.ensure_future(pending)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
 
     async def drain(self) -> None:
         """Wait until all that nobody waits for is done."""
@@ -106,8 +108,11 @@ class Dispatch:
         if stanza.to is None:
             # RFC 6120 section 10.3: without an address it is for the sender's own account.
             stanza.to = session.jid.bare
-        if stanza.kind == "message" and hooks.wants(MessageFromUser):
-            return self._then(hooks.run(MessageFromUser(session, stanza)), stanza)
+        if stanza.kind == "message":
+            if hooks.wants(MessageFromUser):
+                return self._then(hooks.run(MessageFromUser(session, stanza)), stanza)
+        elif stanza.to is not session.jid.bare and hooks.wants(IqFromUser):
+            return self._then(hooks.run(IqFromUser(session, stanza)), stanza)
         return self._route(stanza)
 
     def _then(self, verdict: Verdict | Awaitable[Verdict], stanza: Stanza | None) -> Awaitable[None] | None:
@@ -131,15 +136,21 @@ class Dispatch:
                 return route.deliver(stanza)
         raise RemoteServerNotFound(f"No way to {stanza.to.domain} from here")
 
-    async def _finish(self, stanza: Stanza, pending: Awaitable[None]) -> None:
+    async def _finish(self, stanza: Stanza, pending: Awaitable[None], session: Session | None = None) -> None:
         try:
             await pending
         except Exception as error:
-            self._failed(stanza, error)
+            self._failed(stanza, error, session)
 
-    def _failed(self, stanza: Stanza, error: Exception) -> None:
+    def _failed(self, stanza: Stanza, error: Exception, session: Session | None = None) -> None:
         if not isinstance(error, StanzaError):
             log.error("a %s from %s to %s failed", stanza.kind, stanza.sender, stanza.to, exc_info=error)
             error = InternalServerError()
-        if stanza.answerable and stanza.sender is not None:
-            self.post(stanza.error(error))
+        if not stanza.answerable or stanza.sender is None:
+            return
+        answer = stanza.error(error)
+        if session is None:
+            self.post(answer)
+        else:
+            # It is the server's own word, whatever address it is about: no hook keeps it from the client.
+            session.send(answer)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xmppws.errors import End
 from xmppws.jid import Jid
+from xmppws.xml.forms import Form
 from xmppws.xml.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -27,6 +29,16 @@ class SessionEnded:
 
     session: Session
     end: End
+
+
+@dataclass(slots=True)
+class AccountEnding:
+    """An account is about to lose all its data, and has no session: what others hold of it is to be cancelled.
+
+    Stopping has no effect.
+    """
+
+    account: Jid
 
 
 @dataclass(slots=True)
@@ -52,6 +64,27 @@ class MessageUndelivered:
     """No session takes a message that RFC 6121 lets the server keep.
 
     STOP: it is kept; else its sender gets an error.
+    """
+
+    stanza: Stanza
+
+
+@dataclass(slots=True)
+class IqFromUser:
+    """A local client sends an IQ to another address than its own account, before it is routed.
+
+    STOP: it goes nowhere; say why by raising a `StanzaError` instead.
+    """
+
+    session: Session
+    stanza: Stanza
+
+
+@dataclass(slots=True)
+class IqToUser:
+    """An IQ has come for a local account or one of its resources, before it is answered or delivered.
+
+    STOP: the handler has taken care of it.
     """
 
     stanza: Stanza
@@ -84,11 +117,95 @@ class PresenceToUser:
 
 
 @dataclass(slots=True)
+class SessionAvailable:
+    """A session's presence is kept, and its contacts have been told. Stopping has no effect.
+
+    `earlier` is the priority that it had before, None when it was not available: this is its initial presence then.
+    """
+
+    session: Session
+    roster: dict[Jid, RosterItem]
+    earlier: int | None
+
+
+@dataclass(slots=True)
+class PresenceAudience:
+    """The presence of an account is about to go to some of its contacts: a handler may take addresses away.
+
+    Stopping means that no other handler is asked.
+    """
+
+    account: Jid
+    contacts: set[Jid]
+
+
+@dataclass(slots=True)
+class AudienceChanged:
+    """Addresses may see an account's presence from now on, or not any more: they are told. Stopping has no effect."""
+
+    account: Jid
+    contacts: Collection[Jid]
+    shown: bool
+
+
+@dataclass(slots=True)
 class RosterWanted:
     """A module needs an account's roster: the handler sets `items`, keyed by contact. Stopping means it is set."""
 
     account: Jid
     items: dict[Jid, RosterItem] | None = None
+
+
+@dataclass(slots=True)
+class RosterChange:
+    """A module changes what an account's roster holds of one contact, while nobody else does.
+
+    The handler calls `change` with the item as it is, None for none, keeps what that returns, tells the account's
+    clients, and sets both. What `change` raises, it lets pass. Stopping means that it is done.
+    """
+
+    account: Jid
+    contact: Jid
+    change: Callable[[RosterItem | None], RosterItem | None]
+    before: RosterItem | None = None
+    after: RosterItem | None = None
+
+
+@dataclass(slots=True)
+class ContactRemoved:
+    """A user has taken a contact from the roster. Stopping has no effect."""
+
+    account: Jid
+    contact: Jid
+    item: RosterItem
+
+
+@dataclass(slots=True)
+class PresenceAllowed:
+    """May somebody see whether an account is available, and what goes with it? The handler sets `allowed`.
+
+    Stopping means that it is decided; an account itself always may.
+    """
+
+    account: Jid
+    asker: Jid
+    allowed: bool = False
+
+
+@dataclass(slots=True)
+class DiscoInfoWanted:
+    """Somebody who may asks what the host or an account is and can do: handlers add to what is known.
+
+    Stopping means that no other handler is asked.
+    """
+
+    asker: Jid
+    to: Jid
+    identities: list[tuple[str, str, str]] = field(default_factory=list)
+    """Category, type and name."""
+    features: set[str] = field(default_factory=set)
+    forms: list[Form] = field(default_factory=list)
+    """XEP-0128: forms of the type result, each with its FORM_TYPE."""
 
 
 @dataclass(slots=True)

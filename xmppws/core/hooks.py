@@ -105,6 +105,11 @@ class Hooks:
                 return self._run_on(event, handlers[index + 1 :], verdict)
         return self._observe(event, self._observers[kind])
 
+    async def finish(self, event: object) -> Verdict:
+        """Run the handlers to their end, as who asks for something does."""
+        verdict = self.run(event)
+        return verdict if verdict is None or verdict is STOP else await verdict
+
     async def _run_on(self, event: object, handlers: tuple[Handler[Any], ...], pending: Awaitable[Verdict]) -> Verdict:
         if await pending is STOP:
             return STOP

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from xmppws.core.audit import audit
 from xmppws.core.auth import Provider
@@ -104,14 +105,14 @@ class Host:
         self._tell(SessionBound(session))
         return session
 
-    def unbind(self, session: Session, end: End) -> None:
-        """Remove a session whose stream is over."""
-        if self.sessions.remove(session):
-            self._tell(SessionEnded(session, end))
+    def unbind(self, session: Session, end: End) -> asyncio.Future[Any] | None:
+        """Remove a session whose stream is over; return what modules still do about it."""
+        return self._tell(SessionEnded(session, end)) if self.sessions.remove(session) else None
 
-    def _tell(self, event: SessionBound | SessionEnded) -> None:
+    def _tell(self, event: SessionBound | SessionEnded) -> asyncio.Future[Any] | None:
         # A module that fails must not keep a session from beginning or ending.
         try:
-            self.dispatch.observe(self.hooks.run(event))
+            return self.dispatch.observe(self.hooks.run(event))
         except Exception:
             log.exception("a handler of %s failed", type(event).__name__)
+            return None

@@ -123,6 +123,8 @@ class Module:
     """Names of modules that must be enabled on the same host. They are talked to through hooks."""
     features: ClassVar[tuple[str, ...]] = ()
     """What service discovery says of the host."""
+    account_features: ClassVar[tuple[str, ...]] = ()
+    """What service discovery says of every account."""
     stream_features: ClassVar[bytes] = b""
     """What is offered to a client after log-in, as XML that declares its namespace."""
     Options: ClassVar[type[Section]] = Section

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 import msgspec
+
+
+class Half(Enum):
+    """One direction of a subscription: who subscribes sees the other's presence once that is granted."""
+
+    NO = "no"
+    PENDING = "asked for"
+    YES = "granted"
 
 
 class Subscription(StrEnum):
@@ -27,8 +35,30 @@ class Subscription(StrEnum):
 
 
 class RosterItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A contact in a roster, without its address."""
+    """A contact in a roster, without its address: what the owner sees of it, and what waits for an answer."""
 
     name: str = ""
     groups: tuple[str, ...] = ()
     subscription: Subscription = Subscription.NONE
+    ask: bool = False
+    """The owner's request waits for the contact: "Pending Out" of RFC 6121 appendix A.1."""
+    approved: bool = False
+    """The owner has approved the contact's request before it came (section 3.4)."""
+    request: bytes = b""
+    """The contact's request that waits for the owner, as `Stanza.content`: "Pending In"."""
+    listed: bool = True
+    """False for an item that is not in the owner's roster, and kept for its request alone."""
+
+    @property
+    def to(self) -> Half:
+        """How far the owner's subscription to the contact is."""
+        if self.subscription.sees_contact:
+            return Half.YES
+        return Half.PENDING if self.ask else Half.NO
+
+    @property
+    def from_(self) -> Half:
+        """How far the contact's subscription to the owner is."""
+        if self.subscription.seen_by_contact:
+            return Half.YES
+        return Half.PENDING if self.request else Half.NO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from xmppws.jid import Jid
@@ -20,7 +21,7 @@ class Session:
     directly (section 4.6).
     """
 
-    __slots__ = ("directed", "host", "interested", "jid", "presence", "priority", "stream")
+    __slots__ = ("_caught_up", "directed", "host", "interested", "jid", "presence", "priority", "stream")
 
     def __init__(self, jid: Jid, host: Host, stream: Stream) -> None:
         self.jid = jid
@@ -30,8 +31,23 @@ class Session:
         self.priority = 0
         self.interested = False
         self.directed: set[Jid] | None = None
+        # While the client reads too slowly: done when it has caught up.
+        self._caught_up: asyncio.Future[None] | None = None
 
     def send(self, stanza: Stanza) -> None:
         """Send a stanza to the client."""
         self.host.traffic.sent[stanza.kind] += 1
         self.stream.send(stanza.wire)
+
+    async def writable(self) -> None:
+        """Wait until the client has read what it was sent, as who sends much at once does; or until it is gone."""
+        if self._caught_up is not None:
+            await asyncio.shield(self._caught_up)
+
+    def reads(self, ready: bool) -> None:
+        """Note that the client reads too slowly (False), or has caught up or is gone (True)."""
+        if not ready:
+            self._caught_up = self._caught_up or asyncio.get_running_loop().create_future()
+        elif self._caught_up is not None:
+            self._caught_up.set_result(None)
+            self._caught_up = None

@@ -8,15 +8,41 @@ from typing import Final
 
 from xmppws.core.module import Module
 from xmppws.modules.adhoc import Adhoc
+from xmppws.modules.blocking import Blocking
+from xmppws.modules.caps import Caps
+from xmppws.modules.contact_addresses import ContactAddresses
 from xmppws.modules.disco import Disco
+from xmppws.modules.lastactivity import LastActivity
+from xmppws.modules.offline import Offline
 from xmppws.modules.ping import Ping
 from xmppws.modules.presence import Presence
+from xmppws.modules.private import Private
 from xmppws.modules.roster import Roster
 from xmppws.modules.session import LegacySession
+from xmppws.modules.subscriptions import Subscriptions
 from xmppws.modules.time import Time
+from xmppws.modules.uptime import Uptime
+from xmppws.modules.vcard import Vcard
 from xmppws.modules.version import Version
 
-BUILT_IN: Final[Mapping[str, type[Module]]] = MappingProxyType(
-    {module.name: module for module in (Adhoc, Disco, LegacySession, Ping, Presence, Roster, Time, Version)}
+_MODULES: Final = (
+    Adhoc,
+    Blocking,
+    Caps,
+    ContactAddresses,
+    Disco,
+    LastActivity,
+    LegacySession,
+    Offline,
+    Ping,
+    Presence,
+    Private,
+    Roster,
+    Subscriptions,
+    Time,
+    Uptime,
+    Vcard,
+    Version,
 )
+BUILT_IN: Final[Mapping[str, type[Module]]] = MappingProxyType({module.name: module for module in _MODULES})
 """All modules of this package by name. Each is enabled by default."""

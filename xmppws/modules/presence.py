@@ -1,29 +1,38 @@
 """RFC 6121 section 4, presence.
 
 Broadcast to contacts and own resources, probes, directed presence, unavailable when a session ends.
-Subscription requests (section 3) are answered with feature-not-implemented for now.
+Who may see whom is the business of `subscriptions`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Final
 
 from xmppws.core.delivery import send_all
-from xmppws.core.events import DirectedPresenceFromUser, PresenceFromUser, PresenceToUser, RosterWanted, SessionEnded
+from xmppws.core.events import (
+    AudienceChanged,
+    DirectedPresenceFromUser,
+    PresenceAllowed,
+    PresenceAudience,
+    PresenceFromUser,
+    PresenceToUser,
+    RosterWanted,
+    SessionAvailable,
+    SessionEnded,
+)
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.module import Module, on
 from xmppws.core.roster import RosterItem
 from xmppws.core.session import Session
-from xmppws.errors import BadRequest, FeatureNotImplemented, NotAcceptable
+from xmppws.errors import BadRequest, NotAcceptable
 from xmppws.jid import Jid
 from xmppws.xml import ns
 from xmppws.xml.stanza import Stanza, presence
 
 _PRIORITY: Final = re.compile(r"\s*([+-]?[0-9]{1,3})\s*")
 _MAX_DIRECTED: Final = 1000
-_SUBSCRIPTIONS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 
 
 class Presence(Module):
@@ -35,12 +44,7 @@ class Presence(Module):
         """Keep the presence, and tell all who may know (sections 4.2, 4.4, 4.5)."""
         session, stanza = event.session, event.stanza
         if stanza.type == "":
-            initial = session.presence is None
-            session.priority = _priority(stanza)
-            session.presence = stanza
-            items = await self._tell_contacts(session, stanza)
-            if initial:
-                self._ask_contacts(session, items)
+            await self._available(session, stanza)
         elif stanza.type == "unavailable":
             await self._leave(session, stanza)
         elif stanza.type != "error":
@@ -52,8 +56,6 @@ class Presence(Module):
         """Remember to whom a session has shown itself (section 4.6.3)."""
         session, stanza = event.session, event.stanza
         assert stanza.to is not None
-        if stanza.type in _SUBSCRIPTIONS:
-            raise FeatureNotImplemented("Subscriptions are not available on this server yet")
         if stanza.type == "probe":
             raise BadRequest("Probes are the server's business")
         if stanza.type == "":
@@ -66,18 +68,19 @@ class Presence(Module):
         return None
 
     @on(PresenceToUser, Phase.DELIVER)
-    async def receive(self, event: PresenceToUser) -> Verdict:
+    def receive(self, event: PresenceToUser) -> Verdict | Awaitable[Verdict]:
         """Hand presence to the account's available resources, and answer probes (sections 4.3.2 and 8.5.2.1.2)."""
         stanza = event.stanza
         assert stanza.to is not None
         if stanza.type == "probe":
-            await self._answer_probe(stanza)
-        elif stanza.type in ("", "unavailable", "error"):
-            sessions = self.host.sessions.of(stanza.to.bare)
-            if stanza.to.resource:
-                send_all([session for session in sessions if session.jid == stanza.to], stanza)
-            else:
-                send_all(_available(sessions), stanza)
+            return self._answer_probe(stanza)
+        if stanza.type not in ("", "unavailable", "error"):
+            return None
+        sessions = self.host.sessions.of(stanza.to.bare)
+        if stanza.to.resource:
+            send_all([session for session in sessions if session.jid == stanza.to], stanza)
+        else:
+            send_all(_available(sessions), stanza)
         return STOP
 
     @on(SessionEnded, Phase.DELIVER)
@@ -86,50 +89,88 @@ class Presence(Module):
         await self._leave(event.session, presence("unavailable", to=None, sender=event.session.jid))
         return None
 
+    @on(AudienceChanged, Phase.DELIVER)
+    def tell(self, event: AudienceChanged) -> Verdict:
+        """Show the account's resources to addresses, or take them from their sight (sections 3.1.5, 3.2.2, 3.3.3)."""
+        for session in _available(self.host.sessions.of(event.account)):
+            assert session.presence is not None
+            gone = presence("unavailable", to=None, sender=session.jid)
+            for address in event.contacts:
+                self._post(session.presence if event.shown else gone, address)
+        return None
+
+    async def _available(self, session: Session, stanza: Stanza) -> None:
+        earlier = session.priority if session.presence is not None else None
+        session.priority = _priority(stanza)
+        session.presence = stanza
+        roster = await self._tell_contacts(session, stanza)
+        if earlier is None:
+            self._ask_contacts(session, roster)
+        # It may have ended while others were told.
+        if session.presence is stanza:
+            await self.host.hooks.finish(SessionAvailable(session, roster, earlier))
+
     async def _leave(self, session: Session, stanza: Stanza) -> None:
         was_available, session.presence = session.presence is not None, None
         directed, session.directed = session.directed or set(), None
         if was_available:
-            items = await self._tell_contacts(session, stanza)
-            directed -= {address for address, item in items.items() if item.subscription.seen_by_contact}
-        for address in directed:
+            roster = await self._tell_contacts(session, stanza)
+            directed -= {address for address, item in roster.items() if item.subscription.seen_by_contact}
+        for address in await self._audience(session.jid.bare, directed):
             self._post(stanza, address)
 
     async def _tell_contacts(self, session: Session, stanza: Stanza) -> dict[Jid, RosterItem]:
         account = session.jid.bare
-        items = await self._roster(account)
-        for address, item in items.items():
-            if item.subscription.seen_by_contact:
-                self._post(stanza, address)
+        roster = await self._roster(account)
+        contacts = {address for address, item in roster.items() if item.subscription.seen_by_contact}
+        await self._audience(account, contacts)
+        if stanza.type == "" and session.presence is not stanza:
+            return roster  # The session ended meanwhile, and its contacts know.
+        for address in contacts:
+            self._post(stanza, address)
         # Section 4.2.2: the user's own resources see each other, and the sender itself.
         send_all(_available(self.host.sessions.of(account)), stanza.addressed(to=account, sender=session.jid))
-        return items
+        return roster
 
-    def _ask_contacts(self, session: Session, items: dict[Jid, RosterItem]) -> None:
+    def _ask_contacts(self, session: Session, roster: dict[Jid, RosterItem]) -> None:
         account = session.jid.bare
         for other in _available(self.host.sessions.of(account)):
             if other is not session and other.presence is not None:
                 session.send(other.presence.addressed(to=account, sender=other.jid))
-        # Section 4.3.1: a probe is from the bare JID of the user; the answers go to all its resources.
-        for address, item in items.items():
+        # Section 4.3.1: a probe is from the full JID, so that the answers go to this resource alone.
+        for address, item in roster.items():
             if item.subscription.sees_contact:
                 self.host.dispatch.post(presence("probe", to=address, sender=session.jid))
 
-    async def _answer_probe(self, probe: Stanza) -> None:
+    async def _answer_probe(self, probe: Stanza) -> Verdict:
         assert probe.sender is not None and probe.to is not None
-        item = (await self._roster(probe.to.bare)).get(probe.sender.bare)
-        if item is None or not item.subscription.seen_by_contact:
-            return  # Section 4.3.2: who may not know, learns nothing.
-        for session in _available(self.host.sessions.of(probe.to.bare)):
-            if session.presence is not None:
-                self.host.dispatch.post(session.presence.addressed(to=probe.sender, sender=session.jid))
+        account, asker = probe.to.bare, probe.sender
+        allowed = PresenceAllowed(account, asker)
+        await self.host.hooks.finish(allowed)
+        sessions = _available(self.host.sessions.of(account))
+        if probe.to.resource:
+            sessions = [session for session in sessions if session.jid == probe.to]
+        if not allowed.allowed:
+            sessions = [session for session in sessions if _was_directed(session, asker)]
+            if not sessions:
+                # Section 4.3.2: who is not subscribed is told so, and so is who asks for an account that is not there.
+                self.host.dispatch.post(presence("unsubscribed", to=asker.bare, sender=account))
+        elif not sessions:
+            self.host.dispatch.post(presence("unavailable", to=asker, sender=probe.to))
+        for session in sessions:
+            assert session.presence is not None
+            self._post(session.presence, asker)
+        return STOP
 
     async def _roster(self, account: Jid) -> dict[Jid, RosterItem]:
         wanted = RosterWanted(account)
-        verdict = self.host.hooks.run(wanted)
-        if verdict is not None and verdict is not STOP:
-            await verdict
+        await self.host.hooks.finish(wanted)
         return wanted.items or {}
+
+    async def _audience(self, account: Jid, contacts: set[Jid]) -> set[Jid]:
+        if contacts:
+            await self.host.hooks.finish(PresenceAudience(account, contacts))
+        return contacts
 
     def _post(self, stanza: Stanza, to: Jid) -> None:
         self.host.dispatch.post(stanza.addressed(to=to, sender=stanza.sender))
@@ -138,6 +179,10 @@ class Presence(Module):
 def _available(sessions: Iterable[Session]) -> list[Session]:
     # Presence goes to all available resources, whatever their priority.
     return [session for session in sessions if session.presence is not None]
+
+
+def _was_directed(session: Session, asker: Jid) -> bool:
+    return session.directed is not None and (asker in session.directed or asker.bare in session.directed)
 
 
 def _priority(stanza: Stanza) -> int:

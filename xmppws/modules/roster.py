@@ -1,35 +1,51 @@
-"""RFC 6121 section 2, the roster: get, set, remove and pushes.
+"""RFC 6121 section 2, the roster: get, set, remove, pushes and versions.
 
-Versioning is left out; subscriptions follow with presence.
+A version (section 2.6) is a hash of the roster, so it needs no record of changes: who knows the roster gets an empty
+answer, everybody else the whole of it.
 """
 
 from __future__ import annotations
 
+import asyncio
+from hashlib import blake2b
 from typing import Final
+from weakref import WeakValueDictionary
 
-from xmppws.core.events import RosterWanted
+from msgspec import structs
+
+from xmppws.config import Section
+from xmppws.core.events import ContactRemoved, PresenceAllowed, RosterChange, RosterWanted
 from xmppws.core.hooks import STOP, Phase, Verdict
+from xmppws.core.host import Host
 from xmppws.core.module import Module, Target, iq_get, iq_set, map_store, on
 from xmppws.core.roster import RosterItem
-from xmppws.errors import BadRequest, ItemNotFound, NotAcceptable, NotAllowed, ResourceConstraint
+from xmppws.errors import BadRequest, Forbidden, ItemNotFound, NotAcceptable, NotAllowed, ResourceConstraint
 from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza, iq
-from xmppws.xml.writer import child, element
+from xmppws.xml.writer import child, element, serialize
 
 _MAX_ITEMS: Final = 5000
 _MAX_NAME: Final = 1023
 _MAX_GROUPS: Final = 50
-# In bytes, of all that the user chose. The whole roster is read for every presence, and sent in one stanza, which must
+# In bytes, of all that the owner chose. The whole roster is read for every presence, and sent in one stanza, which must
 # fit into `c2s.max_send_buffer` with the markup around it.
 _MAX_SIZE: Final = 512 * 1024
+# That wait for the owner's answer, with _MAX_SIZE bytes altogether: strangers send them.
+_MAX_REQUESTS: Final = 1000
 
 
 class Roster(Module):
     name = "roster"
     features = (ns.ROSTER,)
+    stream_features = f'<ver xmlns="{ns.ROSTER_VERSIONS}"/>'.encode()
     items = map_store("roster", RosterItem)
+
+    def __init__(self, host: Host, options: Section) -> None:
+        super().__init__(host, options)
+        # A change reads, thinks and writes: one after the other for each account.
+        self._turns: WeakValueDictionary[Jid, asyncio.Lock] = WeakValueDictionary()
 
     @on(RosterWanted, Phase.ANSWER)
     async def provide(self, event: RosterWanted) -> Verdict:
@@ -38,16 +54,41 @@ class Roster(Module):
         event.items = {Jid.prepared(address): item for address, item in stored.items()}
         return STOP
 
+    @on(PresenceAllowed, Phase.ANSWER)
+    async def allow(self, event: PresenceAllowed) -> Verdict:
+        """Let those see an account whose subscription it has granted, and the account itself."""
+        asker = event.asker.bare
+        event.allowed = asker == event.account
+        if not event.allowed:
+            item = await self.items.get(event.account.local, asker.text)
+            event.allowed = item is not None and item.subscription.seen_by_contact
+        return STOP
+
+    @on(RosterChange, Phase.ANSWER)
+    async def change(self, event: RosterChange) -> Verdict:
+        """Change one item for another module."""
+        async with self._turn(event.account):
+            known = await self.items.all(event.account.local)
+            event.before = known.get(event.contact.text)
+            event.after = event.change(event.before)
+            if event.after != event.before:
+                await self._keep(event.account, known, event.contact, event.after)
+        return STOP
+
     @iq_get(ns.ROSTER, "query", to=Target.SELF)
     async def get(self, iq: Stanza) -> Stanza:
         """Return the roster; from now on the resource is interested in changes (section 2.1.3)."""
-        assert iq.sender is not None
+        assert iq.sender is not None and iq.payload is not None
         session = self.host.sessions.find(iq.sender)
         if session is not None:
             session.interested = True
-        query = element(ns.ROSTER, "query")
-        for address, item in (await self.items.all(iq.sender.local)).items():
-            _add_item(query, address, item)
+        query, version = _roster(await self.items.all(iq.sender.local))
+        known = iq.payload.get("ver")
+        if known is None:
+            return iq.result(query)
+        if known == version:
+            return iq.result()
+        query.set("ver", version)
         return iq.result(query)
 
     @iq_set(ns.ROSTER, "query", to=Target.SELF)
@@ -58,39 +99,82 @@ class Roster(Module):
         owner = iq.sender.bare
         if address == owner:
             raise NotAllowed("Nobody is a contact of themselves")
-        known = await self.items.all(owner.local)
-        current = known.get(address.text)
         if remove:
-            if current is None:
-                raise ItemNotFound("There is no such contact")
-            await self.items.delete(owner.local, address.text)
-            self._push(owner, address, None)
+            await self._remove(owner, address)
         else:
-            # Section 2.1.2.5: the client cannot set the subscription.
-            item = RosterItem(
-                wanted.name, wanted.groups, current.subscription if current else RosterItem().subscription
-            )
-            _check_size({**known, address.text: item})
-            await self.items.set(owner.local, address.text, item)
-            self._push(owner, address, item)
+            async with self._turn(owner):
+                known = await self.items.all(owner.local)
+                # Section 2.1.2: the client sets name and groups, the server the rest.
+                item = structs.replace(
+                    known.get(address.text, wanted), name=wanted.name, groups=wanted.groups, listed=True
+                )
+                await self._keep(owner, known, address, item)
         return iq.result()
 
-    def _push(self, owner: Jid, address: Jid, item: RosterItem | None) -> None:
-        query = element(ns.ROSTER, "query")
+    @iq_get(ns.ROSTER, "query", to=Target.OTHER)
+    @iq_set(ns.ROSTER, "query", to=Target.OTHER)
+    def refuse(self, iq: Stanza) -> Stanza:
+        """Keep other people's rosters from everybody (sections 2.1.3 and 2.1.5)."""
+        raise Forbidden("A roster is its owner's alone")
+
+    async def _remove(self, owner: Jid, address: Jid) -> None:
+        async with self._turn(owner):
+            known = await self.items.all(owner.local)
+            item = known.get(address.text)
+            if item is None or not item.listed:
+                raise ItemNotFound("There is no such contact")
+            await self._keep(owner, known, address, None)
+        await self.host.hooks.finish(ContactRemoved(owner, address, item))
+
+    async def _keep(self, owner: Jid, known: dict[str, RosterItem], address: Jid, item: RosterItem | None) -> None:
+        """Write an item in place of the one in `known`, and tell the owner's clients of what they see of it."""
+        before = known.pop(address.text, None)
+        if item is None:
+            await self.items.delete(owner.local, address.text)
+        else:
+            known[address.text] = item
+            _check_size(known)
+            await self.items.set(owner.local, address.text, item)
+        if (item is not None and item.listed) or (before is not None and before.listed):
+            self._push(owner, address, item, known)
+
+    def _push(self, owner: Jid, address: Jid, item: RosterItem | None, known: dict[str, RosterItem]) -> None:
+        sessions = [session for session in self.host.sessions.of(owner) if session.interested]
+        if not sessions:
+            return
+        query = element(ns.ROSTER, "query", {"ver": _roster(known)[1]})
         _add_item(query, address.text, item)
         push = iq("set", query, to=owner, sender=owner, id=self.host.new_id())
-        for session in self.host.sessions.of(owner):
-            if session.interested:
-                session.send(push.addressed(to=session.jid, sender=owner))
+        for session in sessions:
+            session.send(push.addressed(to=session.jid, sender=owner))
+
+    def _turn(self, account: Jid) -> asyncio.Lock:
+        lock = self._turns.get(account)
+        if lock is None:
+            lock = self._turns[account] = asyncio.Lock()
+        return lock
+
+
+def _roster(items: dict[str, RosterItem]) -> tuple[Element, str]:
+    """Return the roster as its owner sees it, and its version."""
+    query = element(ns.ROSTER, "query")
+    for address in sorted(items):
+        if items[address].listed:
+            _add_item(query, address, items[address])
+    return query, blake2b(serialize(query), digest_size=12).hexdigest()
 
 
 def _check_size(items: dict[str, RosterItem]) -> None:
-    if len(items) > _MAX_ITEMS:
+    listed = {address: item for address, item in items.items() if item.listed}
+    if len(listed) > _MAX_ITEMS:
         raise ResourceConstraint(f"A roster holds at most {_MAX_ITEMS} contacts")
     # Groups are counted as they are written, for there may be many short ones.
-    texts = ("<group/>".join((address, item.name, *item.groups)) for address, item in items.items())
+    texts = ("<group/>".join((address, item.name, *item.groups)) for address, item in listed.items())
     if sum(len(text.encode()) for text in texts) > _MAX_SIZE:
         raise ResourceConstraint(f"The names and groups of a roster have at most {_MAX_SIZE} bytes")
+    requests = [item.request for item in items.values() if item.request]
+    if len(requests) > _MAX_REQUESTS or sum(map(len, requests)) > _MAX_SIZE:
+        raise ResourceConstraint("Too many requests wait for an answer already")
 
 
 def _add_item(query: Element, address: str, item: RosterItem | None) -> None:
@@ -99,6 +183,10 @@ def _add_item(query: Element, address: str, item: RosterItem | None) -> None:
         made.set("subscription", "remove")
         return
     made.set("subscription", item.subscription.value)
+    if item.ask:
+        made.set("ask", "subscribe")
+    if item.approved:
+        made.set("approved", "true")
     if item.name:
         made.set("name", item.name)
     for group in item.groups:

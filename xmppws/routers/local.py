@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 from typing import Final
 
 from xmppws.core.audit import audit
-from xmppws.core.auth import Provider
 from xmppws.core.host import Host
 from xmppws.core.router import Request, Stream
 from xmppws.core.session import Session
@@ -20,10 +19,12 @@ from xmppws.errors import (
     SaslTemporaryAuthFailure,
     UnsupportedVersion,
 )
-from xmppws.jid import InvalidJid
+from xmppws.jid import InvalidJid, Jid
+from xmppws.routers.guest import Guest
+from xmppws.routers.providers import Providers
 from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Step
 from xmppws.stream.framing import Open
-from xmppws.stream.sasl import KeysWanted
+from xmppws.stream.sasl import AccountWanted, KeysWanted
 from xmppws.stream.sasl.scram import HASHES
 from xmppws.xml import ns
 from xmppws.xml.parser import Element
@@ -40,8 +41,21 @@ class LocalRouter:
 
     def __init__(self, host: Host, *, max_auth_attempts: int) -> None:
         self.host = host
-        features = b"".join(module.stream_features for module in host.modules.values())
-        self.offer = Offer.of(host.domain, mechanisms(host.providers), features, max_auth_attempts)
+        self.providers = Providers(host.providers)
+        self._features = b"".join(module.stream_features for module in host.modules.values())
+        self._max_attempts = max_auth_attempts
+        self._offer_now()
+
+    @property
+    def offer(self) -> Offer:
+        """What a new stream is offered; it changes only when a provider's mechanisms do."""
+        if self.providers.mechanisms() != self._offered_by:
+            self._offer_now()
+        return self._offer
+
+    def _offer_now(self) -> None:
+        self._offered_by = self.providers.mechanisms()
+        self._offer = Offer.of(self.host.domain, self.providers.offered(), self._features, self._max_attempts)
 
     def accept(self, stream: Stream, request: Request) -> LocalStream:
         """Make the handler of a new stream."""
@@ -51,13 +65,14 @@ class LocalRouter:
 class LocalStream:
     """One client's stream: first its negotiation, then its session."""
 
-    __slots__ = ("_negotiation", "_router", "_session", "_stream")
+    __slots__ = ("_guest", "_negotiation", "_router", "_session", "_stream")
 
     def __init__(self, router: LocalRouter, stream: Stream) -> None:
         self._router = router
         self._stream = stream
         self._negotiation: Negotiation | None = Negotiation(router.offer, router.host.new_id)
         self._session: Session | None = None
+        self._guest: Guest | None = None
 
     def opened(self, open: Open) -> Awaitable[None] | None:
         """Answer the first `<open/>`, or the restart after SASL."""
@@ -73,9 +88,11 @@ class LocalStream:
     def received(self, root: Element) -> Awaitable[None] | None:
         """Take an element: a stanza once the client is bound."""
         if self._session is not None:
-            return self._router.host.dispatch.from_client(self._session, root)
-        assert self._negotiation is not None
-        return self._take(self._negotiation.received(root))
+            pending = self._router.host.dispatch.from_client(self._session, root)
+        else:
+            assert self._negotiation is not None
+            pending = self._take(self._negotiation.received(root))
+        return pending if pending is None or self._guest is None else self._guest.awaiting(pending)
 
     def probe(self) -> None:
         """Send an XMPP ping; any answer shows that the client is there."""
@@ -94,8 +111,9 @@ class LocalStream:
 
     def closed(self, end: End) -> None:
         """End the session."""
-        if self._session is not None:
-            self._router.host.unbind(self._session, end)
+        ended = None if self._session is None else self._router.host.unbind(self._session, end)
+        if self._guest is not None:
+            self._guest.leave(ended)
 
     def _take(self, step: Step) -> Awaitable[None] | None:
         if isinstance(step, Reply):
@@ -104,6 +122,12 @@ class LocalStream:
             self._bind(step)
         elif isinstance(step, KeysWanted):
             return self._look_up(step)
+        elif isinstance(step, AccountWanted):
+            anonymous = self._router.providers.anonymous
+            assert anonymous is not None
+            # Known before the account is made: the stream may end meanwhile.
+            self._guest = Guest(self._router.host, anonymous)
+            return self._admit(self._guest)
         else:
             return self._check(step.username, step.password)
         return None
@@ -134,6 +158,20 @@ class LocalStream:
             extra=facts,
         )
         audit("login-failed" if attempt.failure else "login", **facts)
+        if attempt.failure and mechanism in HASHES:
+            # The client has its answer, so the time this takes tells nothing.
+            host.dispatch.observe(self._explain(attempt.username, facts))
+
+    async def _explain(self, username: str, facts: dict[str, str]) -> None:
+        """Tell the admin why a right password may have failed."""
+        host = self._router.host
+        try:
+            localpart = Jid.make(username, host.domain).local
+        except InvalidJid:
+            return
+        if await self._router.providers.needs_plain(localpart):
+            told = "id=%s host=%s user=%r has a hash of the password only: it has to log in with PLAIN before SCRAM"
+            log.warning(told, *(facts[name] for name in ("id", "host", "user")), extra=facts)
 
     def _bind(self, bind: Bind) -> None:
         negotiation, host = self._negotiation, self._router.host
@@ -152,32 +190,30 @@ class LocalStream:
 
     async def _look_up(self, wanted: KeysWanted) -> None:
         assert self._negotiation is not None
-        providers = self._router.host.providers
         try:
-            for provider in providers:
-                keys = await provider.scram_keys(wanted.username, wanted.hash_name)
-                if keys is not None:
-                    break
-            else:
-                keys = await providers[0].fake_keys(wanted.username, wanted.hash_name)
+            keys = await self._router.providers.scram_keys(wanted.username, wanted.hash_name)
         except StorageError:
-            self._reply(self._negotiation.failed(SaslTemporaryAuthFailure("Accounts cannot be read at the moment")))
+            self._unavailable(self._negotiation)
             return
         self._take(self._negotiation.keys(keys))
 
     async def _check(self, username: str, password: str) -> None:
         assert self._negotiation is not None
         try:
-            right = False
-            for provider in self._router.host.providers:
-                right = right or await provider.verify_password(username, password)
+            right = await self._router.providers.verify_password(username, password)
         except StorageError:
-            self._reply(self._negotiation.failed(SaslTemporaryAuthFailure("Accounts cannot be read at the moment")))
+            self._unavailable(self._negotiation)
             return
         self._take(self._negotiation.password_checked(right))
 
+    async def _admit(self, guest: Guest) -> None:
+        assert self._negotiation is not None
+        try:
+            await guest.admit()
+        except StorageError:
+            self._unavailable(self._negotiation)
+            return
+        self._take(self._negotiation.account(guest.username))
 
-def mechanisms(providers: tuple[Provider, ...]) -> tuple[str, ...]:
-    """Return those that every account of the host can use, strongest first."""
-    usable = frozenset.intersection(*(provider.mechanisms for provider in providers))
-    return tuple(name for name in (*HASHES, "PLAIN") if name in usable)
+    def _unavailable(self, negotiation: Negotiation) -> None:
+        self._reply(negotiation.failed(SaslTemporaryAuthFailure("Accounts cannot be read at the moment")))

@@ -1,8 +1,8 @@
 """How a client's stream is negotiated: SASL (RFC 6120 section 6), then resource binding (section 7).
 
 `Negotiation` is fed the client's elements and returns what to do: `Reply` with bytes to send, a question to the
-accounts (`KeysWanted`, `PasswordWanted`) or to the host (`Bind`), whose answer it is then given. It holds nothing once
-the client is bound.
+accounts (`KeysWanted`, `PasswordWanted`, `AccountWanted`) or to the host (`Bind`), whose answer it is then given. It
+holds nothing once the client is bound.
 
 | state          | waits for                          |
 |----------------|------------------------------------|
@@ -40,8 +40,9 @@ from xmppws.errors import (
 )
 from xmppws.jid import InvalidJid, Jid
 from xmppws.stream import framing
-from xmppws.stream.sasl import Challenge, KeysWanted, Mechanism, PasswordWanted, Success
+from xmppws.stream.sasl import AccountWanted, Challenge, KeysWanted, Mechanism, PasswordWanted, Success, anonymous
 from xmppws.stream.sasl import Step as SaslStep
+from xmppws.stream.sasl.anonymous import Anonymous
 from xmppws.stream.sasl.keys import ScramKeys
 from xmppws.stream.sasl.plain import Plain
 from xmppws.stream.sasl.scram import HASHES, Scram
@@ -130,7 +131,7 @@ class Bind:
     iq: Stanza
 
 
-Step: TypeAlias = Reply | KeysWanted | PasswordWanted | Bind
+Step: TypeAlias = Reply | KeysWanted | PasswordWanted | AccountWanted | Bind
 
 
 class Negotiation:
@@ -177,6 +178,10 @@ class Negotiation:
         """Take the answer to `PasswordWanted`."""
         return self._exchange(lambda mechanism: mechanism.password_checked(right))
 
+    def account(self, username: str) -> Step:
+        """Take the answer to `AccountWanted`."""
+        return self._exchange(lambda mechanism: mechanism.account(username))
+
     def failed(self, failure: SaslFailure) -> Reply:
         """Fail the attempt; after too many the stream ends as well (RFC 6120 section 6.4.5)."""
         self._mechanism = None
@@ -206,12 +211,18 @@ class Negotiation:
         if name not in self._offer.mechanisms:
             return self.failed(SaslInvalidMechanism("Offered are: " + ", ".join(self._offer.mechanisms)))
         self._name = name
-        self._mechanism = Scram(name, self._new_nonce()) if name in HASHES else Plain()
-        if not root.text:
-            # RFC 6120 section 6.4.2: no initial response; the client speaks after an empty challenge.
+        self._mechanism = self._start(name)
+        # RFC 6120 section 6.4.2: no initial response; the client speaks after an empty challenge. It may have nothing
+        # to say to ANONYMOUS: XEP-0175 section 4 answers an empty <auth/> with success.
+        if not root.text and name != anonymous.NAME:
             self.state = State.RESPONDING
             return Reply((_sasl("challenge", b""),))
         return self._response(root)
+
+    def _start(self, name: str) -> Mechanism:
+        if name in HASHES:
+            return Scram(name, self._new_nonce())
+        return Anonymous() if name == anonymous.NAME else Plain()
 
     def _response(self, root: Element) -> Step:
         try:
@@ -237,6 +248,8 @@ class Negotiation:
         if isinstance(step, Challenge):
             self.state = State.RESPONDING
             return Reply((_sasl("challenge", step.data),))
+        if isinstance(step, AccountWanted):
+            return step
         self._username = step.username
         return replace(step, username=self._prepared(step.username))
 

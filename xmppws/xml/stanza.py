@@ -59,19 +59,30 @@ class Stanza:
         return self.element[0] if len(self.element) else None
 
     @property
-    def wire(self) -> bytes:
-        """The stanza as bytes, addresses included."""
+    def content(self) -> bytes:
+        """All but the name and the addresses, as bytes: attributes, children, end tag. `kept` takes it back."""
         if self._rest is None:
             self._rest = serialize(self.element)[len(self.kind) + 1 :]
+        return self._rest
+
+    @property
+    def wire(self) -> bytes:
+        """The stanza as bytes, addresses included."""
+        content = self.content
         to = b' to="%b"' % _address(self.to.text) if self.to is not None else b""
         sender = b' from="%b"' % _address(self.sender.text) if self.sender is not None else b""
-        return b"<%b%b%b%b" % (self.kind.encode(), to, sender, self._rest)
+        return b"<%b%b%b%b" % (self.kind.encode(), to, sender, content)
 
     def addressed(self, *, to: Jid | None, sender: Jid | None) -> Stanza:
         """Return a copy with other addresses, sharing the content."""
-        if self._rest is None:
-            self._rest = serialize(self.element)[len(self.kind) + 1 :]
-        return Stanza(self.kind, self.type, self.element, to=to, sender=sender, rest=self._rest)
+        return Stanza(self.kind, self.type, self.element, to=to, sender=sender, rest=self.content)
+
+    def plus(self, child: bytes) -> Stanza:
+        """Return a copy whose bytes have one more child, which declares its namespace. The element stays as it is."""
+        end = b"</%b>" % self.kind.encode()
+        content = self.content
+        head = content[:-2] + b">" if content.endswith(b"/>") else content[: -len(end)]
+        return Stanza(self.kind, self.type, self.element, to=self.to, sender=self.sender, rest=head + child + end)
 
     def child(self, namespace: str, name: str) -> Element | None:
         """Return the first child of that name."""
@@ -160,12 +171,20 @@ def _iq_mistake(iq: Stanza) -> StanzaError | None:
     return None
 
 
+def kept(kind: str, type: str, content: bytes, *, to: Jid | None, sender: Jid | None) -> Stanza:
+    """Return a stanza from the `content` that was kept of it, to be sent: its element holds nothing of it."""
+    return Stanza(kind, type, element(ns.CLIENT, kind), to=to, sender=sender, rest=content)
+
+
 def error_element(error: StanzaError) -> Element:
     """Build the `<error/>` of a stanza error (RFC 6120 section 8.3.2)."""
     made = element(ns.CLIENT, "error", {"type": error.type})
     child(made, ns.STANZA_ERRORS, error.condition)
     if error.text:
         child(made, ns.STANZA_ERRORS, "text", {ns.LANG: "en"}, error.text)
+    if error.specific:
+        namespace, _, name = error.specific[1:].partition("}")
+        child(made, namespace, name)
     return made
 
 

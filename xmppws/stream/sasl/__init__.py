@@ -1,14 +1,17 @@
 """SASL (RFC 4422) as the server sees it: each mechanism is a small machine that asks for what it needs.
 
 A mechanism is given the client's messages and returns a step: `Challenge`, `Success`, or a question to the accounts
-(`KeysWanted`, `PasswordWanted`), whose answer it is then given. Whatever goes wrong is raised as a `SaslFailure`.
+(`KeysWanted`, `PasswordWanted`, `AccountWanted`), whose answer it is then given. Whatever goes wrong is raised as a
+`SaslFailure`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
+from xmppws.errors import SaslMalformedRequest
 from xmppws.stream.sasl.keys import ScramKeys
 
 
@@ -44,17 +47,31 @@ class PasswordWanted:
     password: str
 
 
-Step: TypeAlias = Challenge | Success | KeysWanted | PasswordWanted
+@dataclass(frozen=True, slots=True)
+class AccountWanted:
+    """The mechanism needs an account for somebody who has none; answer with `account()`."""
 
 
-class Mechanism(Protocol):
-    """One authentication exchange."""
+Step: TypeAlias = Challenge | Success | KeysWanted | PasswordWanted | AccountWanted
 
+
+class Mechanism(ABC):
+    """One authentication exchange. An answer to what it did not ask is refused."""
+
+    __slots__ = ()
+
+    @abstractmethod
     def respond(self, data: bytes) -> Step:
         """Take the initial response or a later one."""
 
     def keys(self, keys: ScramKeys) -> Step:
         """Take the answer to `KeysWanted`."""
+        raise SaslMalformedRequest("No keys were asked for")
 
     def password_checked(self, right: bool) -> Step:
         """Take the answer to `PasswordWanted`."""
+        raise SaslMalformedRequest("No password was to be checked")
+
+    def account(self, username: str) -> Step:
+        """Take the answer to `AccountWanted`."""
+        raise SaslMalformedRequest("No account was asked for")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from xmppws.errors import SaslMalformedRequest, SaslNotAuthorized
-from xmppws.stream.sasl import PasswordWanted, Step, Success
-from xmppws.stream.sasl.keys import ScramKeys
+from xmppws.stream.sasl import Mechanism, PasswordWanted, Step, Success
 
 
-class Plain:
+class Plain(Mechanism):
     """One exchange of a single message."""
 
     __slots__ = ("_authzid", "_username")
@@ -25,10 +24,6 @@ class Plain:
         if not self._username or not password:
             raise SaslMalformedRequest("PLAIN takes a username and a password")
         return PasswordWanted(self._username, password)
-
-    def keys(self, keys: ScramKeys) -> Step:
-        """Refuse: PLAIN never asks for keys."""
-        raise SaslMalformedRequest("PLAIN has no keys")
 
     def password_checked(self, right: bool) -> Step:
         """Succeed or fail."""

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final
 
 from xmppws.errors import SaslMalformedRequest, SaslNotAuthorized
-from xmppws.stream.sasl import Challenge, KeysWanted, Step, Success
+from xmppws.stream.sasl import Challenge, KeysWanted, Mechanism, Step, Success
 from xmppws.stream.sasl.keys import ScramKeys
 
 HASHES: Final = {"SCRAM-SHA-512": "sha512", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
@@ -41,7 +41,7 @@ class State(Enum):
     DONE = "over"
 
 
-class Scram:
+class Scram(Mechanism):
     """One exchange. `nonce` is the server's part, printable ASCII without a comma, different every time."""
 
     __slots__ = ("_auth_message", "_authzid", "_gs2", "_hash", "_keys", "_nonce", "_username", "state")
@@ -72,10 +72,6 @@ class Scram:
         self._auth_message += f",{first}"
         self.state = State.FINAL
         return Challenge(first.encode())
-
-    def password_checked(self, right: bool) -> Step:
-        """Refuse: SCRAM never asks for a password."""
-        raise SaslMalformedRequest("SCRAM has no password to check")
 
     def _first(self, text: str) -> Step:
         match = _CLIENT_FIRST.fullmatch(text)

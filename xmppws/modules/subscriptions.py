@@ -1,0 +1,124 @@
+"""RFC 6121 section 3, presence subscriptions: requests, approvals, also ahead of the request, and cancellations.
+
+The states are the table in core/subscription.py. Requests to other servers are not repeated (section 3.1.2 advises to).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import partial
+
+from xmppws.core.delivery import send_all
+from xmppws.core.events import (
+    AudienceChanged,
+    ContactRemoved,
+    DirectedPresenceFromUser,
+    PresenceToUser,
+    RosterChange,
+    SessionAvailable,
+)
+from xmppws.core.hooks import STOP, Phase, Verdict
+from xmppws.core.module import Module, on
+from xmppws.core.roster import Half, RosterItem
+from xmppws.core.session import Session
+from xmppws.core.subscription import TYPES, Way, after, passes
+from xmppws.errors import NotAllowed
+from xmppws.jid import Jid
+from xmppws.xml import ns
+from xmppws.xml.stanza import Stanza, kept, presence
+
+
+class Subscriptions(Module):
+    name = "subscriptions"
+    requires = ("roster", "presence")
+    stream_features = f'<sub xmlns="{ns.PRE_APPROVAL}"/>'.encode()
+
+    @on(DirectedPresenceFromUser, Phase.DELIVER)
+    def said(self, event: DirectedPresenceFromUser) -> Verdict | Awaitable[Verdict]:
+        """Take what a client says about a subscription."""
+        return self._send(event.session.jid.bare, event.stanza) if event.stanza.type in TYPES else None
+
+    @on(PresenceToUser, Phase.DELIVER)
+    def heard(self, event: PresenceToUser) -> Verdict | Awaitable[Verdict]:
+        """Take what a contact says about a subscription."""
+        return self._receive(event.stanza) if event.stanza.type in TYPES else None
+
+    @on(SessionAvailable, Phase.DELIVER)
+    def remind(self, event: SessionAvailable) -> Verdict:
+        """Show a resource the requests that wait, until they are answered (section 3.1.3)."""
+        if event.earlier is None:
+            account = event.session.jid.bare
+            for contact, item in event.roster.items():
+                if item.request:
+                    event.session.send(kept("presence", "subscribe", item.request, to=account, sender=contact))
+        return None
+
+    @on(ContactRemoved, Phase.DELIVER)
+    async def removed(self, event: ContactRemoved) -> Verdict:
+        """Cancel what there was with a contact that is taken from the roster (section 2.5.2)."""
+        account, contact, item = event.account, event.contact, event.item
+        if item.to is not Half.NO:
+            await self._route(presence("unsubscribe", to=contact, sender=account))
+        if item.from_ is not Half.NO:
+            await self._route(presence("unsubscribed", to=contact, sender=account))
+        if item.from_ is Half.YES:
+            await self.host.hooks.finish(AudienceChanged(account, (contact,), shown=False))
+        return None
+
+    async def _send(self, account: Jid, stanza: Stanza) -> Verdict:
+        """Appendix A.2."""
+        assert stanza.to is not None
+        contact = stanza.to.bare
+        if contact == account:
+            raise NotAllowed("An account needs no subscription to itself")
+        change = await self._change(account, contact, partial(after, way=Way.OUTBOUND, type=stanza.type))
+        if passes(change.before, Way.OUTBOUND, stanza.type):
+            # Sections 3.1.2, 3.1.5, 3.2.2 and 3.3.2: these are between accounts, so both addresses are bare.
+            await self._route(stanza.addressed(to=contact, sender=account))
+        await self._tell(change)
+        return STOP
+
+    async def _receive(self, stanza: Stanza) -> Verdict:
+        """Appendix A.3."""
+        assert stanza.to is not None and stanza.sender is not None
+        account, contact = stanza.to.bare, stanza.sender.bare
+        if not await self.host.exists(account.local):
+            if stanza.type == "subscribe":
+                await self._route(presence("unsubscribed", to=contact, sender=account))
+            return STOP
+        stanza = stanza.addressed(to=account, sender=contact)
+        step = partial(after, way=Way.INBOUND, type=stanza.type, request=stanza.content)
+        change = await self._change(account, contact, step)
+        if stanza.type == "subscribe" and change.after is not None and change.after.from_ is Half.YES:
+            # Sections 3.1.3 and 3.4.2: who is subscribed already, or was approved ahead, is told at once.
+            await self._route(presence("subscribed", to=contact, sender=account))
+            await self.host.hooks.finish(AudienceChanged(account, (contact,), shown=True))
+            return STOP
+        if passes(change.before, Way.INBOUND, stanza.type):
+            send_all(self._listening(account, stanza.type), stanza)
+        await self._tell(change)
+        return STOP
+
+    def _listening(self, account: Jid, type: str) -> list[Session]:
+        # Sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3: a request goes to available resources, the rest to interested ones.
+        sessions = self.host.sessions.of(account)
+        if type == "subscribe":
+            return [session for session in sessions if session.presence is not None]
+        return [session for session in sessions if session.interested]
+
+    async def _change(self, account: Jid, contact: Jid, step: partial[RosterItem | None]) -> RosterChange:
+        change = RosterChange(account, contact, step)
+        await self.host.hooks.finish(change)
+        return change
+
+    async def _tell(self, change: RosterChange) -> None:
+        before = change.before is not None and change.before.from_ is Half.YES
+        now = change.after is not None and change.after.from_ is Half.YES
+        if before != now:
+            await self.host.hooks.finish(AudienceChanged(change.account, (change.contact,), shown=now))
+
+    async def _route(self, stanza: Stanza) -> None:
+        # In order: what follows for the contact must not overtake it.
+        routed = self.host.dispatch.send(stanza)
+        if routed is not None:
+            await routed
