@@ -1,6 +1,7 @@
 """A program that does the same piece of work over and over, only while nobody else wants its core.
 
-This keeps the core from falling asleep, from which it would wake slowly, and the time a piece takes tells how fast the core is.
+This keeps the core from falling asleep, from which it would wake slowly, and the time that a piece takes tells how fast
+the core is.
 """
 
 from __future__ import annotations

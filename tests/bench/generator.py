@@ -14,7 +14,6 @@ from raw import head
 # A key of zeros leaves the payload as it is. The server unmasks it as it would any other.
 MASK: Final = bytes(4)
 TEXT: Final = 0x81
-CLOSE: Final = 0x88
 PING: Final = 0x89
 PONG_OPCODE: Final = 0xA
 READ: Final = 256 * 1024
@@ -34,9 +33,9 @@ def text(payload: bytes) -> bytes:
 
 
 class Client:
-    """A WebSocket to the server. `receive` gets the payloads of each read, the HTTP response's head before all others."""
+    """A WebSocket to the server. `receive` gets the payloads of each read; the first is the head of the response."""
 
-    __slots__ = ("_is_open", "_read", "receive", "socket")
+    __slots__ = ("_is_open", "_other", "_read", "receive", "socket")
 
     def __init__(self, port: int, receive: Receive) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -45,6 +44,7 @@ class Client:
         self.receive = receive
         self._is_open = False
         self._read = b""
+        self._other = b""
         self.send(head(Host=f"localhost:{port}"))
 
     def send(self, data: bytes) -> None:
@@ -54,7 +54,7 @@ class Client:
     def readable(self) -> None:
         """Read what has come and hand it on."""
         if not (data := self.socket.recv(READ)):
-            raise Failed("The server closed the connection")
+            raise Failed(f"The server closed the connection; its last frame that is no text: {self._other!r}")
         self._read = self._read + data if self._read else data
         payloads = self._frames() if self._is_open else self._head()
         if payloads:
@@ -92,13 +92,12 @@ class Client:
         return payloads
 
     def _control(self, first: int, payload: bytes) -> None:
+        self._other = bytes((first,)) + payload
         if first == PING:
             self.send(frame(PONG_OPCODE, payload, mask=MASK))
-        else:
-            raise Failed(f"The server sent a frame of type {first:#x}: {payload!r}")
 
 
-class Generator:
+class Clients:
     """All clients of a server, driven by one thread."""
 
     def __init__(self, port: int) -> None:

@@ -10,8 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator
 from typing import Final
 
-from bench.generator import Client, Failed, text
-from bench.generator import Generator as Clients
+from bench.generator import Client, Clients, Failed, text
 from raw import OPEN
 
 PASSWORD: Final = "password"
@@ -83,7 +82,7 @@ def _ask(request: bytes, answer: bytes) -> Generator[bytes, bytes, bytes]:
 
 
 def _final(bare: str, challenge: str) -> tuple[str, bytes]:
-    """Answer a challenge (RFC 5802 section 3): the last message, and what the server has to prove with; both in base64."""
+    """Answer a challenge (RFC 5802 section 3): the last message, and what the server has to prove with; both base64."""
     nonce, salt, iterations = (part[2:] for part in challenge.split(",")[:3])
     client_key, server_key = _keys(PASSWORD, salt, int(iterations))
     without_proof = f"c=biws,r={nonce}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from bench.generator import Client, Failed, Generator, text
-from bench.login import RESOURCE, log_in, log_out, play, username
+from bench.generator import Client, Clients, Failed, text
+from bench.login import RESOURCE, Script, log_in, log_out, play, username
 from bench.machine import Calibrator, cpu_us, pss_kib
 
 BODY: Final = 100
@@ -33,7 +34,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a unit cost, how many units were counted, and how slow the core was (1 is as in any other run; 0: unknown)."""
+    """What a unit cost, how many were counted, and microseconds for a piece of the calibrator's work (0: unknown)."""
 
     cost: float
     units: int
@@ -51,15 +52,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`accounts` are needed for a size; `run` measures."""
+    """`accounts` are needed for a size; `run` measures. The README calls it by its title."""
 
     name: str
+    title: str
     unit: str
     accounts: Callable[[Size], int]
     run: Callable[[Target, Size], Figure]
 
 
-def _measured(target: Target, clients: Generator, seconds: float, done: Callable[[], int], scale: float) -> Figure:
+def _measured(target: Target, clients: Clients, seconds: float, done: Callable[[], int], scale: float) -> Figure:
     """Let the load run, and divide the server's CPU time in microseconds by the units done, and by a scale."""
     units, (pieces, spent), before = done(), target.calibrator.reading(), cpu_us(target.pid)
     clients.run_for(seconds)
@@ -70,7 +72,7 @@ def _measured(target: Target, clients: Generator, seconds: float, done: Callable
     return Figure((cpu - before) / (units_after - units) / scale, units_after - units, calibration)
 
 
-class _Pair:
+class Pair:
     """One who writes and one who reads. Every message has a number, and has to come once and in its turn."""
 
     def __init__(self, number: int) -> None:
@@ -107,7 +109,7 @@ class _Pair:
         raise Failed(f"The sender got {payloads!r}")
 
 
-def _connect(clients: Generator, numbers: range) -> list[Client]:
+def _connect(clients: Clients, numbers: range) -> list[Client]:
     """Log in the users of these numbers, some at a time, and return them in their order."""
     found: dict[int, Client] = {}
     waiting = iter(numbers)
@@ -128,8 +130,8 @@ def _connect(clients: Generator, numbers: range) -> list[Client]:
 
 def _chat(target: Target, size: Size, in_flight: int) -> Figure:
     """CPU time per delivered message, in microseconds."""
-    with closing(Generator(target.port)) as clients:
-        pairs = [_Pair(number) for number in range(size.pairs)]
+    with closing(Clients(target.port)) as clients:
+        pairs = [Pair(number) for number in range(size.pairs)]
         users = _connect(clients, range(2 * size.pairs))
         for pair, sender, receiver in zip(pairs, users[::2], users[1::2], strict=True):
             pair.sender, sender.receive, receiver.receive = sender, pair.stray, pair.receive
@@ -147,36 +149,38 @@ def _chat(target: Target, size: Size, in_flight: int) -> Figure:
 def _login(target: Target, size: Size) -> Figure:
     """CPU time per login with SCRAM-SHA-1, from the connection until the stream is closed again, in milliseconds."""
     done = 0
-    accounts = 2 * size.pairs
+    # Nobody is logged in twice at a time.
+    free = deque(range(2 * size.pairs))
+    with closing(Clients(target.port)) as clients:
 
-    with closing(Generator(target.port)) as clients:
+        def start() -> None:
+            number = free.popleft()
+            play(clients, _session(username(number)), lambda client: ended(number, client))
 
-        def start(number: int) -> None:
-            play(clients, _session(username(number)), lambda client: again(number, client))
-
-        def again(number: int, client: Client) -> None:
+        def ended(number: int, client: Client) -> None:
             nonlocal done
             done += 1
             clients.disconnect(client)
-            # Nobody else is logged in with this account.
-            start((number + LOGINS_AT_A_TIME) % accounts)
+            free.append(number)
+            start()
 
-        for number in range(LOGINS_AT_A_TIME):
-            start(number)
-        # Until the generator too has everybody's keys.
-        clients.run_until(lambda: done >= accounts)
+        for _ in range(min(LOGINS_AT_A_TIME, size.pairs)):
+            start()
+        # Until the generator has the keys of all.
+        clients.run_until(lambda: done >= 2 * size.pairs)
         clients.run_for(size.warm_up)
         return _measured(target, clients, size.seconds, lambda: done, 1000)
 
 
 def _session(name: str) -> Script:
+    """Log in, and out again."""
     yield from log_in(name)
     yield from log_out()
 
 
 def _idle(target: Target, size: Size) -> Figure:
     """KiB of memory per session that has logged in and does nothing."""
-    with closing(Generator(target.port)) as clients:
+    with closing(Clients(target.port)) as clients:
         for client in _connect(clients, range(size.sessions // 10)):
             clients.disconnect(client)
         clients.run_for(size.quiet / 2)
@@ -191,8 +195,8 @@ def _of_pairs(size: Size) -> int:
 
 
 SCENARIOS: Final = (
-    Scenario("chat", "µs/message", _of_pairs, lambda target, size: _chat(target, size, 1)),
-    Scenario("chat16", "µs/message", _of_pairs, lambda target, size: _chat(target, size, 16)),
-    Scenario("login", "ms/login", _of_pairs, _login),
-    Scenario("idle", "KiB/session", lambda size: size.sessions, _idle),
+    Scenario("chat", "message, 1 in flight", "µs/message", _of_pairs, lambda target, size: _chat(target, size, 1)),
+    Scenario("chat16", "message, 16 in flight", "µs/message", _of_pairs, lambda target, size: _chat(target, size, 16)),
+    Scenario("login", "login, SCRAM-SHA-1", "ms/login", _of_pairs, _login),
+    Scenario("idle", "idle session", "KiB/session", lambda size: size.sessions, _idle),
 )

@@ -209,6 +209,8 @@ async def test_an_account_that_cannot_be_made_may_be_asked_for_again(
     async def fail(owner: str, value: bool) -> None:
         raise StorageError("the disk is full")
 
+    endings: list[AccountEnding] = []
+    host_of(server).hooks.add(AccountEnding, Phase.OBSERVE, endings.append, "test")
     async with connected(server.url) as client:
         await client.open()
         with monkeypatch.context() as patched:
@@ -218,6 +220,7 @@ async def test_an_account_that_cannot_be_made_may_be_asked_for_again(
         assert (await client.authenticate("alice", PASSWORDS["alice"])).tag == f"{{{SASL}}}success"
     await gone(server)
     assert await host_of(server).exists("alice")
+    assert endings == []
 
 
 async def test_a_crash_leaves_nothing_after_the_next_start(tmp_path: Path) -> None:

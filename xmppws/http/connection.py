@@ -100,7 +100,7 @@ class Connection(WebSocket):
             self.name = name
             self.watch = self._endpoint.watches.get(name)
             self._phase = Phase.ESTABLISHED
-            self._parser.reserve = 0
+            self._parser.trust()
             self._reader.limit = self._endpoint.max_stanza_sizes[self._domain]
             self._endpoint.left_strangers(self)
             self._endpoint.deadlines.move(self, self.keepalive.next(self._endpoint.intervals))

@@ -179,6 +179,12 @@ class WebSocket(asyncio.Protocol, ABC):
     def data_received(self, data: bytes) -> None:
         """Read frames."""
         self.keepalive.received = self._endpoint.deadlines.now
+        if not self._held and (message := self._reader.whole(data)) is not None:
+            try:
+                self._take(message)
+            except Exception as error:
+                self._failed(error)
+            return
         self._reader.feed(data)
         if not self._held:
             self._read()
@@ -266,17 +272,21 @@ class WebSocket(asyncio.Protocol, ABC):
                     self._held |= Hold.TURN
                     asyncio.get_running_loop().call_soon(self._release, Hold.TURN)
                 opcode, payload = frame
-                if opcode != TEXT:
+                if opcode == TEXT:
+                    self._take(payload)
+                else:
                     self._control(opcode, payload)
-                elif self._state is State.OPEN:
-                    pending = self.message(payload)
-                    if pending is not None:
-                        self._held |= Hold.WAIT
-                        asyncio.ensure_future(pending).add_done_callback(self._waited)
         except FrameError as error:
             self.broken(error)
         except Exception as error:
             self._failed(error)
+
+    def _take(self, payload: bytes) -> None:
+        if self._state is State.OPEN:
+            pending = self.message(payload)
+            if pending is not None:
+                self._held |= Hold.WAIT
+                asyncio.ensure_future(pending).add_done_callback(self._waited)
 
     def _waited(self, task: asyncio.Future[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -211,6 +211,7 @@ class LocalStream:
         try:
             await guest.admit()
         except StorageError:
+            self._guest = None
             self._unavailable(self._negotiation)
             return
         self._take(self._negotiation.account(guest.username))

@@ -84,6 +84,23 @@ class FrameReader:
             self._buffer = bytearray(self._buffer[self._position :]) + data
         self._position = 0
 
+    def whole(self, data: bytes) -> bytes | None:
+        """Return the message if the bytes from the socket are one short text frame: nearly every stanza comes like that.
+
+        With None, nothing was taken: feed the bytes then.
+        """
+        size = len(data) - 2 - _MASK_SIZE
+        if size < 0 or data[0] != _FIN | TEXT or self._position != len(self._buffer):
+            return None
+        start, announced = 2, data[1] - _MASKED
+        if announced == 126 and size > 127:
+            start, size, announced = 4, size - _U16.size, data[2] << 8 | data[3]
+        if announced != size or size > self.limit or self._fragments is not None or self._closed:
+            return None
+        payload = bytearray(data[start + _MASK_SIZE :])
+        self._unmask(data[start : start + _MASK_SIZE], payload)
+        return bytes(payload)
+
     def stop(self) -> None:
         """Drop all there is and all that will come."""
         self._closed = True

@@ -23,6 +23,7 @@ from xmppws.xml import ns
 from xmppws.xml.parser import Element, tag_of
 from xmppws.xml.writer import attribute, text
 
+_STANZAS: Final = frozenset(f"{{{ns.CLIENT}}}{kind}" for kind in ("message", "presence", "iq"))
 CLOSE: Final = f'<close xmlns="{ns.FRAMING}"/>'.encode()
 
 
@@ -89,6 +90,8 @@ class Framing:
         Returns an `Open`, an element for the router, or None when there is nothing to do. After the client's
         `<close/>` the state is CLOSED. Raises a `StreamError`.
         """
+        if self.state is State.OPEN and root.tag in _STANZAS:
+            return root  # The table says the same; nearly all that comes is this.
         event = _event(root)
         state = TRANSITIONS.get((self.state, event))
         if state is None:

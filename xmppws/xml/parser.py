@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import isqrt
 from typing import Final, TypeAlias
 from xml.parsers import expat
 
@@ -132,7 +133,7 @@ class Parser:
     strangers cannot spend it all. The size of a frame is bounded before its bytes are read, by `frames.FrameReader`.
     """
 
-    __slots__ = ("_address", "_left", "_vocabulary", "max_depth", "max_elements", "reserve")
+    __slots__ = ("_address", "_few", "_left", "_reserve", "_safe", "_spent", "_vocabulary", "max_depth", "max_elements")
 
     def __init__(
         self,
@@ -148,7 +149,17 @@ class Parser:
         self._left = vocabulary.per_stream
         self.max_depth = max_depth
         self.max_elements = max_elements
-        self.reserve = reserve
+        self._reserve = reserve
+        # A frame with no more tags is neither too deep nor has it too many elements.
+        self._few = min(max_depth, max_elements)
+        # A frame of no more bytes cannot overdraw, as long as `_spent` is what the process has spent.
+        self._safe = 0
+        self._spent = -1
+
+    def trust(self) -> None:
+        """Let the stream spend what is kept from strangers."""
+        self._reserve = 0
+        self._spent = -1
 
     def parse(self, frame: bytes) -> Element:
         """Return the one element of a message.
@@ -156,14 +167,20 @@ class Parser:
         Raises a `StreamError`: `NotWellFormed` (also for what is not UTF-8 or does not start with '<'), `RestrictedXml`
         (RFC 6120 section 11.1), `BadFormat`, or `StreamPolicyViolation` for what is over a limit.
         """
-        if declaration := _DECLARATION.match(frame):
+        if frame.startswith(b"<?xml") and (declaration := _DECLARATION.match(frame)):
             frame = frame[declaration.end() :]
         # RFC 7395 section 3.3.3: "The first character of each frame MUST be a '<' character."
-        if not frame.startswith(b"<"):
+        if frame[:1] != b"<":
             raise _not_an_element(frame)
         if (b"!" in frame and b"<!" in frame) or (b"?" in frame and b"<?" in frame):
             _refuse_restricted(frame)
         tags = frame.count(b"<")
+        root = self._document(frame) if tags <= self._few else self._bounded(frame, tags)
+        if b"xml:" in frame:
+            _refuse_xml_names(root)
+        return root
+
+    def _bounded(self, frame: bytes, tags: int) -> Element:
         # Each element has at most two tags, and nothing but a tag has a '<' in a frame without CDATA.
         if tags > self.max_elements * 2:
             raise self._too_many_elements()
@@ -172,8 +189,6 @@ class Parser:
             raise self._too_many_elements()
         if tags > self.max_depth and _depth(root) > self.max_depth:
             raise StreamPolicyViolation(f"Elements nested deeper than {self.max_depth}", Reason.TOO_DEEP)
-        if b"xml:" in frame:
-            _refuse_xml_names(root)
         return root
 
     def _too_many_elements(self) -> StreamPolicyViolation:
@@ -181,12 +196,13 @@ class Parser:
 
     def _document(self, frame: bytes) -> Element:
         vocabulary = self._vocabulary
-        left = min(self._left, vocabulary.left(self._address, self.reserve))
-        most = _most(len(frame))
+        if vocabulary.spent != self._spent:
+            self._spent = vocabulary.spent
+            self._safe = _size_for(self._budget())
         # An unused prefix leaves no trace in the tree, so only expat can count it.
-        if most > left or b"xmlns:" in frame:
-            self._read_ahead(frame, left)
-            most = 0
+        reads_ahead = len(frame) > self._safe or b"xmlns:" in frame
+        if reads_ahead:
+            self._read_ahead(frame)
         try:
             root = vocabulary.document(frame)
             if _all_known(root, vocabulary.known):
@@ -197,18 +213,23 @@ class Parser:
                 # prefixes that are bound to nothing. A stricter parser at the recipient would end its stream for them.
                 _names_by_expat(frame)
         except (etree.XMLSyntaxError, expat.ExpatError):
-            self._left -= most
-            vocabulary.charge(self._address, most)
+            if not reads_ahead:
+                most = _most(len(frame))
+                self._left -= most
+                vocabulary.charge(self._address, most)
             raise _not_an_element(frame) from None
         self._learn(new)
         return root
 
-    def _read_ahead(self, frame: bytes, left: int) -> None:
+    def _budget(self) -> int:
+        return min(self._left, self._vocabulary.left(self._address, self._reserve))
+
+    def _read_ahead(self, frame: bytes) -> None:
         try:
             new = _names_by_expat(frame) - self._vocabulary.known
         except expat.ExpatError:
             raise _not_an_element(frame) from None
-        if _cost(new) > left:
+        if _cost(new) > self._budget():
             raise StreamPolicyViolation("Too many names that the server had never seen", Reason.TOO_MANY_NAMES)
         self._learn(new)
 
@@ -282,6 +303,11 @@ def _most(size: int) -> int:
     `k = (_NAME_COST + size) / 8`.
     """
     return max(size * (_NAME_COST // 2 + 1), (_NAME_COST + size) ** 2 // 16)
+
+
+def _size_for(budget: int) -> int:
+    """Return the size of the largest frame for which `_most` is within a budget, or less than one for none."""
+    return min(budget // (_NAME_COST // 2 + 1), isqrt(16 * max(budget, 0) + 15) - _NAME_COST)
 
 
 def _depth(root: Element) -> int:

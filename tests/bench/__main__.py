@@ -1,0 +1,119 @@
+"""What xmppws costs beside Prosody and ejabberd: CPU time per message and per login, memory per session.
+
+One server at a time has a core for itself, and the load comes from another. Its CPU time is what the kernel says its
+threads ran, so the figures hardly depend on how fast the load is, but they do on what else the machine does: servers
+take turns, everything is repeated, and the speed of the server's core is measured at the same time (see machine.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import unittest
+from contextlib import AsyncExitStack
+from datetime import date
+from pathlib import Path
+
+from bench import machine
+from bench.generator import Failed
+from bench.login import PASSWORD, username
+from bench.report import HEAD, Results, lines, markdown
+from bench.scenarios import SCENARIOS, Figure, Scenario, Size, Target
+from bench.targets import SERVERS
+
+
+class Bench:
+    """A run over scenarios, repeats and servers. Servers that are not installed are left out, and told."""
+
+    def __init__(self, args: argparse.Namespace, cores: machine.Cores, calibrator: machine.Calibrator) -> None:
+        self.size = Size(args.pairs, args.sessions, args.seconds, args.quiet)
+        self.repeats: int = args.repeats
+        self.servers: list[str] = args.servers
+        self.versions: dict[str, str] = {}
+        self._cores = cores
+        self._calibrator = calibrator
+
+    async def measure(self, scenario: Scenario) -> Results:
+        """Repeat a scenario with every server in turn, so that what else the machine does meets all alike."""
+        results = Results(scenario)
+        for _ in range(self.repeats):
+            for server in list(self.servers):
+                try:
+                    figure = await self._figure(scenario, server)
+                except unittest.SkipTest as reason:
+                    print(f"{server} is left out: {reason}", file=sys.stderr)
+                    self.servers.remove(server)
+                except Failed as error:
+                    raise SystemExit(f"{scenario.name}, {server}: {error}") from error
+                else:
+                    results.figures.setdefault(server, []).append(figure)
+        return results
+
+    async def _figure(self, scenario: Scenario, server: str) -> Figure:
+        accounts = {username(number): PASSWORD for number in range(scenario.accounts(self.size))}
+        async with AsyncExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            with self._cores.starting_server():
+                started = await stack.enter_async_context(SERVERS[server](Path(directory), accounts))
+            self.versions[server] = started.version
+            target = Target(started.port, started.pid, self._calibrator)
+            # In a thread of its own, so that this one can read what the server logs.
+            return await asyncio.to_thread(scenario.run, target, self.size)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Describe the options."""
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=(__doc__ or "").partition("\n\n")[0], epilog="With make: make bench ARGS='...'"
+    )
+    names = [scenario.name for scenario in SCENARIOS]
+    size = Size()
+    parser.add_argument(
+        "--scenarios",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="NAME",
+        help=f"of {', '.join(names)}; default: all",
+    )
+    parser.add_argument(
+        "--servers",
+        nargs="+",
+        choices=SERVERS,
+        default=list(SERVERS),
+        metavar="NAME",
+        help=f"of {', '.join(SERVERS)}; default: all",
+    )
+    for name, kind, default, text in (
+        ("repeats", int, 3, "how often each server is measured in each scenario"),
+        ("seconds", float, size.seconds, "how long messages or logins are counted, each time"),
+        ("pairs", int, size.pairs, "pairs of users who chat"),
+        ("sessions", int, size.sessions, "sessions that idle"),
+        ("quiet", float, size.quiet, "seconds after the last login until memory is read"),
+    ):
+        parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{text}; default: {default}")
+    parser.add_argument("--markdown", action="store_true", help="print the README's table at the end")
+    return parser
+
+
+async def main(args: argparse.Namespace) -> None:
+    machine.allow_many_files()
+    cores = machine.cores()
+    load = " ".join(f"{average:.1f}" for average in os.getloadavg())
+    print(f"load average {load}; above 1, other work makes the figures larger and less sure\n{HEAD}", flush=True)
+    with machine.calibrator_on(cores) as calibrator:
+        bench = Bench(args, cores, calibrator)
+        measured = []
+        for scenario in SCENARIOS:
+            if scenario.name in args.scenarios:
+                measured.append(await bench.measure(scenario))
+                print("\n".join(lines(measured[-1])), flush=True)
+    if args.markdown:
+        print("\n" + markdown(measured, bench.versions, date.today().isoformat()))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(arguments().parse_args()))

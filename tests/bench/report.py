@@ -1,0 +1,67 @@
+"""Figures as tables: for a terminal, and for the README."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.scenarios import Figure, Scenario
+from bench.targets import OURS
+
+HEAD = f"{'':10}{'':12}{'median':>10}{'least':>10}{'most':>10}{'raw':>10}{'counted':>12}  {'':12}{'ratio':>6}"
+
+
+@dataclass
+class Results:
+    """The figures of one scenario, by server, in the order of the repeats."""
+
+    scenario: Scenario
+    figures: dict[str, list[Figure]] = field(default_factory=dict)
+
+    def costs(self, server: str) -> list[float]:
+        """Return costs on a core that is as fast as it was in the median run."""
+        known = [figure.calibration for figures in self.figures.values() for figure in figures if figure.calibration]
+        usual = statistics.median(known) if known else 0.0
+        return [
+            figure.cost * (usual / figure.calibration if figure.calibration else 1.0) for figure in self.figures[server]
+        ]
+
+    def ratio(self, server: str) -> float | None:
+        """Return ours to the server's, the median of the ratios of each repeat."""
+        if server == OURS or OURS not in self.figures:
+            return None
+        return statistics.median(our / their for our, their in zip(self.costs(OURS), self.costs(server), strict=True))
+
+
+def lines(results: Results) -> Iterator[str]:
+    """Write a line per server. The raw figure is the median as it was measured, before what the calibrator says."""
+    for server, figures in results.figures.items():
+        costs = results.costs(server)
+        shown = statistics.median(costs), min(costs), max(costs), statistics.median(one.cost for one in figures)
+        counted = sum(figure.units for figure in figures)
+        ratio = results.ratio(server)
+        yield (
+            f"{results.scenario.name:10}{server:12}"
+            + "".join(f"{cost:10.3g}" for cost in shown)
+            + f"{counted:12}  {results.scenario.unit:12}"
+            + (f"{ratio:6.2f}" if ratio is not None else "")
+        ).rstrip()
+
+
+def markdown(all_results: Sequence[Results], versions: Mapping[str, str], date: str) -> str:
+    """Write the README's table: medians (least to most), and in bold what ours is of each peer's."""
+    servers = list(versions)
+    peers = [server for server in servers if server != OURS and OURS in servers]
+    titles = [f"{server} {versions[server]}" for server in servers] + [f"to {server}" for server in peers]
+    rows = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
+    for results in all_results:
+        cells = [_cell(results.costs(server)) for server in servers]
+        cells += [f"**{results.ratio(server):.2f}**" for server in peers]
+        rows.append(f"| {results.scenario.title}, {results.scenario.unit} | " + " | ".join(cells) + " |")
+    repeats = min(len(figures) for results in all_results for figures in results.figures.values())
+    return "\n".join([*rows, "", f"{date}, medians (least to most) of {repeats} repeats, one core for the server."])
+
+
+def _cell(costs: Sequence[float]) -> str:
+    return f"{statistics.median(costs):.3g} ({min(costs):.3g} to {max(costs):.3g})"

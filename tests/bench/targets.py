@@ -1,0 +1,46 @@
+"""The servers that are compared, each started alike: an empty directory and accounts in, a `Peer` out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from peers import Peer, ejabberd, prosody
+from servers import program
+from xmppws import __version__
+
+FILE: Final = """
+data_dir = "{directory}"
+admin_socket = ""
+metrics.listen = []
+[http]
+listen = ["127.0.0.1:0"]
+consider_websocket_secure = true
+[hosts."localhost"]
+http_host = ["127.0.0.1"]
+"""
+
+Start = Callable[[Path, Mapping[str, str]], AbstractAsyncContextManager[Peer]]
+
+
+@asynccontextmanager
+async def xmppws(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
+    """Run this server as its users do, with every option's default but for where it listens."""
+    file = directory / "xmppws.toml"
+    file.write_text(FILE.format(directory=directory), encoding="utf-8")
+    listed = directory / "accounts"
+    listed.write_text("".join(f"{name}@localhost {password}\n" for name, password in accounts.items()))
+    command = (sys.executable, "-m", "xmppws", "user", "add", "-c", str(file), "--file", str(listed))
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    if status := await process.wait():
+        raise RuntimeError(f"xmppws user add ended with {status}")
+    async with program(file) as server:
+        yield Peer("xmppws", __version__, server.process.pid, server.port, c2s_port=0)
+
+
+OURS: Final = "xmppws"
+SERVERS: Final[Mapping[str, Start]] = {OURS: xmppws, "prosody": prosody, "ejabberd": ejabberd}
