@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_FILES := setup.cfg pyproject.toml
 # command:package of what the end-to-end tests start
-E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus mandoc:mandoc
+E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus mandoc:mandoc \
+	prosody:prosody ejabberdctl:ejabberd
 
 .PHONY: run test lint bench soak docs clean system-packages node-packages
 
@@ -20,7 +21,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python tests/bench
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest -m soak --timeout 0

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from node import Script, script
+from lines import Script
+from node import script
 
 
 class Browser:

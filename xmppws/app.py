@@ -223,6 +223,7 @@ class Server:
         new, rows = self._reload()
         # A host that is gone from the file is here until the restart, and its modules with it.
         self._config = structs.replace(new, hosts=MappingProxyType({**self._config.hosts, **new.hosts}))
+        self._refresh_offers()
         for row in rows:
             log.info("reload: %s %s", row["option"], row["outcome"])
         return rows
@@ -249,6 +250,12 @@ class Server:
             if name in host.modules:
                 await replace(host, module, partial(module_options, self._config, domain))
         self._paths.rebuild()
+        self._refresh_offers()
+
+    def _refresh_offers(self) -> None:
+        for router in self.endpoint.routers.values():
+            if isinstance(router, LocalRouter):
+                router.refresh()
 
     def uptime(self) -> float:
         """Seconds since the start."""

@@ -13,8 +13,8 @@ from bench.login import RESOURCE, Script, log_in, log_out, play, username
 from bench.machine import Calibrator, cpu_us, pss_kib
 
 BODY: Final = 100
-# Logins at a time: ejabberd lets each wait for a while, so with one at a time its core would sleep most of the time.
-LOGINS_AT_A_TIME: Final = 16
+# ejabberd answers a stream's end after a tenth of a second: with few at a time its core would sleep meanwhile.
+LOGINS_AT_A_TIME: Final = 32
 LAST_STRAY: Final = 0.1
 
 
@@ -181,7 +181,7 @@ def _session(name: str) -> Script:
 def _idle(target: Target, size: Size) -> Figure:
     """KiB of memory per session that has logged in and does nothing."""
     with closing(Clients(target.port)) as clients:
-        for client in _connect(clients, range(size.sessions // 10)):
+        for client in _connect(clients, range(min(LOGINS_AT_A_TIME, size.sessions))):
             clients.disconnect(client)
         clients.run_for(size.quiet / 2)
         before = pss_kib(target.pid)

@@ -53,5 +53,5 @@ def test_only_what_is_asked_for_is_imported(tmp_path: Path) -> None:
 def test_an_unknown_name_has_the_nearest_one_as_a_hint() -> None:
     with pytest.raises(ModuleError, match="did you mean 'presence'"):
         Catalog(BUILT_IN).find("presense")
-    with pytest.raises(ModuleError, match="there are: adhoc, disco"):
+    with pytest.raises(ModuleError, match="there are: adhoc, blocking"):
         Catalog(BUILT_IN).find("zzz")

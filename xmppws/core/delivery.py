@@ -87,7 +87,7 @@ class Delivery:
         if kind == "presence":
             return _discard(host.hooks.run(PresenceToUser(stanza)))
         event, deliver = _DELIVERIES[kind]
-        if host.hooks.wants(event):
+        if event in host.hooks.handlers:
             verdict = host.hooks.run(event(stanza))
             if verdict is not None:
                 return None if verdict is STOP else _later(verdict, deliver, host, stanza)
@@ -121,7 +121,7 @@ def _message(host: Host, stanza: Stanza, to: Jid) -> Awaitable[None] | None:
     sessions = host.sessions.of(to.bare)
     if to.resource:
         for session in sessions:
-            if session.jid == to:
+            if session.jid.resource == to.resource:
                 # RFC 6121 section 8.5.3.1: to a connected resource, whatever its type and presence.
                 session.send(stanza)
                 return None
@@ -141,7 +141,7 @@ def _message(host: Host, stanza: Stanza, to: Jid) -> Awaitable[None] | None:
 
 
 async def _keep(host: Host, stanza: Stanza, to: Jid) -> None:
-    if host.hooks.wants(MessageUndelivered) and await host.exists(to.local):
+    if MessageUndelivered in host.hooks.handlers and await host.exists(to.local):
         verdict = host.hooks.run(MessageUndelivered(stanza))
         if verdict is STOP or (verdict is not None and await verdict is STOP):
             return

@@ -55,7 +55,7 @@ class Dispatch:
         stanza, mistake = read(root)
         session.host.traffic.received[stanza.kind] += 1
         # RFC 6120 section 8.1.2.1: a `from` is the client's own full or bare JID, and the server stamps the full one.
-        if stanza.sender is not None and stanza.sender not in (session.jid, session.jid.bare):
+        if stanza.sender is not None and stanza.sender not in (session.jid, session.account):
             raise InvalidFrom("A stanza from somebody else")
         stanza.sender = session.jid
         try:
@@ -107,11 +107,12 @@ class Dispatch:
             return self._then(hooks.run(DirectedPresenceFromUser(session, stanza)), stanza)
         if stanza.to is None:
             # RFC 6120 section 10.3: without an address it is for the sender's own account.
-            stanza.to = session.jid.bare
+            stanza.to = session.account
         if stanza.kind == "message":
-            if hooks.wants(MessageFromUser):
-                return self._then(hooks.run(MessageFromUser(session, stanza)), stanza)
-        elif stanza.to is not session.jid.bare and hooks.wants(IqFromUser):
+            if MessageFromUser in hooks.handlers:
+                verdict = hooks.run(MessageFromUser(session, stanza))
+                return self._route(stanza) if verdict is None else self._then(verdict, stanza)
+        elif stanza.to is not session.account and IqFromUser in hooks.handlers:
             return self._then(hooks.run(IqFromUser(session, stanza)), stanza)
         return self._route(stanza)
 

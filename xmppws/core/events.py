@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from xmppws.errors import End
 from xmppws.jid import Jid
@@ -16,23 +17,20 @@ if TYPE_CHECKING:
     from xmppws.core.session import Session
 
 
-@dataclass(slots=True)
-class SessionBound:
+class SessionBound(Struct, eq=False):
     """A client has bound a resource. Stopping has no effect."""
 
     session: Session
 
 
-@dataclass(slots=True)
-class SessionEnded:
+class SessionEnded(Struct, eq=False):
     """A session is over and can be sent nothing any more; it still holds its last presence. Stopping has no effect."""
 
     session: Session
     end: End
 
 
-@dataclass(slots=True)
-class AccountEnding:
+class AccountEnding(Struct, eq=False):
     """An account is about to lose all its data, and has no session: what others hold of it is to be cancelled.
 
     Stopping has no effect.
@@ -41,8 +39,7 @@ class AccountEnding:
     account: Jid
 
 
-@dataclass(slots=True)
-class MessageFromUser:
+class MessageFromUser(Struct, eq=False):
     """A local client sends a message, before it is routed.
 
     STOP: it goes nowhere; say why by raising a `StanzaError` instead.
@@ -52,15 +49,13 @@ class MessageFromUser:
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class MessageToUser:
+class MessageToUser(Struct, eq=False):
     """A message has come for a local account, before delivery. STOP: the handler has taken care of it."""
 
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class MessageUndelivered:
+class MessageUndelivered(Struct, eq=False):
     """No session takes a message that RFC 6121 lets the server keep.
 
     STOP: it is kept; else its sender gets an error.
@@ -69,8 +64,7 @@ class MessageUndelivered:
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class IqFromUser:
+class IqFromUser(Struct, eq=False):
     """A local client sends an IQ to another address than its own account, before it is routed.
 
     STOP: it goes nowhere; say why by raising a `StanzaError` instead.
@@ -80,8 +74,7 @@ class IqFromUser:
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class IqToUser:
+class IqToUser(Struct, eq=False):
     """An IQ has come for a local account or one of its resources, before it is answered or delivered.
 
     STOP: the handler has taken care of it.
@@ -90,8 +83,7 @@ class IqToUser:
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class PresenceFromUser:
+class PresenceFromUser(Struct, eq=False):
     """A local client tells all its contacts that it is available or unavailable.
 
     STOP: the handler has taken care of it.
@@ -101,23 +93,20 @@ class PresenceFromUser:
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class DirectedPresenceFromUser:
+class DirectedPresenceFromUser(Struct, eq=False):
     """A local client sends presence to one address, before it is routed. STOP: the handler has taken care of it."""
 
     session: Session
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class PresenceToUser:
+class PresenceToUser(Struct, eq=False):
     """Presence has come for a local account. STOP: the handler has taken care of it; else it is dropped."""
 
     stanza: Stanza
 
 
-@dataclass(slots=True)
-class SessionAvailable:
+class SessionAvailable(Struct, eq=False):
     """A session's presence is kept, and its contacts have been told. Stopping has no effect.
 
     `earlier` is the priority that it had before, None when it was not available: this is its initial presence then.
@@ -128,8 +117,7 @@ class SessionAvailable:
     earlier: int | None
 
 
-@dataclass(slots=True)
-class PresenceAudience:
+class PresenceAudience(Struct, eq=False):
     """The presence of an account is about to go to some of its contacts: a handler may take addresses away.
 
     Stopping means that no other handler is asked.
@@ -139,8 +127,7 @@ class PresenceAudience:
     contacts: set[Jid]
 
 
-@dataclass(slots=True)
-class AudienceChanged:
+class AudienceChanged(Struct, eq=False):
     """Addresses may see an account's presence from now on, or not any more: they are told. Stopping has no effect."""
 
     account: Jid
@@ -148,16 +135,14 @@ class AudienceChanged:
     shown: bool
 
 
-@dataclass(slots=True)
-class RosterWanted:
+class RosterWanted(Struct, eq=False):
     """A module needs an account's roster: the handler sets `items`, keyed by contact. Stopping means it is set."""
 
     account: Jid
     items: dict[Jid, RosterItem] | None = None
 
 
-@dataclass(slots=True)
-class RosterChange:
+class RosterChange(Struct, eq=False):
     """A module changes what an account's roster holds of one contact, while nobody else does.
 
     The handler calls `change` with the item as it is, None for none, keeps what that returns, tells the account's
@@ -171,8 +156,7 @@ class RosterChange:
     after: RosterItem | None = None
 
 
-@dataclass(slots=True)
-class ContactRemoved:
+class ContactRemoved(Struct, eq=False):
     """A user has taken a contact from the roster. Stopping has no effect."""
 
     account: Jid
@@ -180,8 +164,7 @@ class ContactRemoved:
     item: RosterItem
 
 
-@dataclass(slots=True)
-class PresenceAllowed:
+class PresenceAllowed(Struct, eq=False):
     """May somebody see whether an account is available, and what goes with it? The handler sets `allowed`.
 
     Stopping means that it is decided; an account itself always may.
@@ -192,8 +175,7 @@ class PresenceAllowed:
     allowed: bool = False
 
 
-@dataclass(slots=True)
-class DiscoInfoWanted:
+class DiscoInfoWanted(Struct, eq=False):
     """Somebody who may asks what the host or an account is and can do: handlers add to what is known.
 
     Stopping means that no other handler is asked.
@@ -208,8 +190,7 @@ class DiscoInfoWanted:
     """XEP-0128: forms of the type result, each with its FORM_TYPE."""
 
 
-@dataclass(slots=True)
-class DiscoItemsWanted:
+class DiscoItemsWanted(Struct, eq=False):
     """Somebody asks for the items of a node of the host: the handler sets `items` as (JID, node, name).
 
     Stopping means that they are set; else there is no such node.

@@ -52,12 +52,13 @@ Handler: TypeAlias = Callable[[E], Verdict | Awaitable[Verdict]]
 class Hooks:
     """The handlers of one host."""
 
-    __slots__ = ("_handlers", "_observers", "_phases", "_ranks")
+    __slots__ = ("_observers", "_phases", "_ranks", "handlers")
 
     def __init__(self) -> None:
         self._phases: dict[type, list[tuple[Phase, str, Handler[Any]]]] = {}
         self._ranks: dict[str, int] = {}
-        self._handlers: dict[type, tuple[Handler[Any], ...]] = {}
+        self.handlers: dict[type, tuple[Handler[Any], ...]] = {}
+        """By type of event, so that the hot path need not make one that nobody handles."""
         self._observers: dict[type, tuple[Handler[Any], ...]] = {}
 
     def add(self, event: type[E], phase: Phase, handler: Handler[E], owner: str) -> None:
@@ -77,33 +78,30 @@ class Hooks:
                 self._phases[event] = kept
                 self._index(event, kept)
             elif entries:
-                del self._phases[event], self._handlers[event], self._observers[event]
+                del self._phases[event], self.handlers[event], self._observers[event]
 
     def _index(self, event: type, entries: list[tuple[Phase, str, Handler[Any]]]) -> None:
-        self._handlers[event] = tuple(handler for phase, _, handler in entries if phase is not Phase.OBSERVE)
+        self.handlers[event] = tuple(handler for phase, _, handler in entries if phase is not Phase.OBSERVE)
         self._observers[event] = tuple(handler for phase, _, handler in entries if phase is Phase.OBSERVE)
 
     def order(self) -> dict[type, list[tuple[Phase, str]]]:
         """Return for each type of event which module runs in which phase, in running order."""
         return {event: [(phase, owner) for phase, owner, _ in entries] for event, entries in self._phases.items()}
 
-    def wants(self, event: type) -> bool:
-        """Tell whether anybody handles events of a type, so that the hot path need not make one."""
-        return event in self._phases
-
     def run(self, event: object) -> Verdict | Awaitable[Verdict]:
         """Run the handlers. Awaits nothing unless a handler does; then the awaitable of the verdict is returned."""
         kind = type(event)
-        handlers = self._handlers.get(kind)
+        handlers = self.handlers.get(kind)
         if handlers is None:
             return None
-        for index, handler in enumerate(handlers):
+        index = 0
+        for handler in handlers:
+            index += 1
             verdict = handler(event)
-            if verdict is STOP:
-                return STOP
             if verdict is not None:
-                return self._run_on(event, handlers[index + 1 :], verdict)
-        return self._observe(event, self._observers[kind])
+                return STOP if verdict is STOP else self._run_on(event, handlers[index:], verdict)
+        observers = self._observers[kind]
+        return self._observe(event, observers) if observers else None
 
     async def finish(self, event: object) -> Verdict:
         """Run the handlers to their end, as who asks for something does."""

@@ -21,10 +21,11 @@ class Session:
     directly (section 4.6).
     """
 
-    __slots__ = ("_caught_up", "directed", "host", "interested", "jid", "presence", "priority", "stream")
+    __slots__ = ("_caught_up", "account", "directed", "host", "interested", "jid", "presence", "priority", "stream")
 
     def __init__(self, jid: Jid, host: Host, stream: Stream) -> None:
         self.jid = jid
+        self.account = jid.bare
         self.host = host
         self.stream = stream
         self.presence: Stanza | None = None

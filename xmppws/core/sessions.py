@@ -33,7 +33,7 @@ class Sessions:
     def find(self, full: Jid) -> Session | None:
         """Return the session with this full JID."""
         for session in self._by_account.get(full.bare, ()):
-            if session.jid == full:
+            if session.jid.resource == full.resource:
                 return session
         return None
 

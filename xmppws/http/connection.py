@@ -23,7 +23,7 @@ from xmppws.http.vhosts import Candidates
 from xmppws.http.watch import Watch
 from xmppws.jid import InvalidJid, Jid
 from xmppws.stream import framing
-from xmppws.stream.frames import FrameError
+from xmppws.stream.frames import FrameError, text_frame, text_frames
 from xmppws.stream.framing import Framing, Open
 from xmppws.xml.parser import Parser
 
@@ -92,7 +92,7 @@ class Connection(WebSocket):
         if self._phase < Phase.ENDING:
             if self.watch is not None:
                 self.watch.show(self.id, Direction.OUT, *messages)
-            self.send_text(*messages)
+            self.write(text_frame(messages[0]) if len(messages) == 1 else text_frames(messages))
 
     def authenticated(self, name: str) -> None:
         """Note that the client has logged in."""

@@ -9,6 +9,7 @@ from xmppws.core.web import SocketHandler
 from xmppws.errors import ConnectionTimeout, End, Reason, StreamError
 from xmppws.http.proxies import Client
 from xmppws.http.socket import WebSocket
+from xmppws.stream.frames import text_frames
 
 if TYPE_CHECKING:
     from xmppws.http.endpoint import Endpoint
@@ -32,6 +33,10 @@ class ModuleSocket(WebSocket):
             # None before the upgrade, while the module still decides on the request.
             if self._transport is not None:
                 self._endpoint.deadlines.move(self, self.keepalive.next(self._endpoint.intervals))
+
+    def send_text(self, *messages: bytes) -> None:
+        """Send text messages in one write."""
+        self.write(text_frames(messages))
 
     def message(self, payload: bytes) -> Awaitable[None] | None:
         """Hand a message to the module."""

@@ -41,7 +41,6 @@ from xmppws.stream.frames import (
     close_frame,
     control_frame,
     read_close,
-    text_frame,
 )
 from xmppws.stream.keepalive import Due, KeepAlive
 
@@ -335,10 +334,6 @@ class WebSocket(asyncio.Protocol, ABC):
                 self._transport.close()
 
     # --- writing and ending ---
-
-    def send_text(self, *messages: bytes) -> None:
-        """Send text messages in one write."""
-        self.write(text_frame(messages[0]) if len(messages) == 1 else b"".join(map(text_frame, messages)))
 
     def write(self, frames: bytes) -> None:
         """Write frames, unless the closing handshake has begun."""

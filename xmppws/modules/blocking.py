@@ -6,7 +6,7 @@ An entry is a full JID, an account, a domain, or a resource of a domain. Reports
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 from xmppws.config import Section
 from xmppws.config.options import Opt
@@ -31,6 +31,9 @@ from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza, iq, presence
 from xmppws.xml.writer import child, element
+
+# The list of nearly everybody; it is asked for with every stanza.
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Blocked(NotAcceptable):
@@ -61,32 +64,44 @@ class Blocking(Module):
     @on(MessageFromUser, Phase.GUARD)
     def message_sent(self, event: MessageFromUser) -> Verdict | Awaitable[Verdict]:
         """Refuse a message to an address that the user has blocked."""
-        return self._check(event.session.jid.bare, self._sent, event.stanza)
+        account = event.session.account
+        return None if self._known.get(account) == _NOTHING else self._check(account, self._sent, event.stanza)
 
     @on(DirectedPresenceFromUser, Phase.GUARD)
     def presence_sent(self, event: DirectedPresenceFromUser) -> Verdict | Awaitable[Verdict]:
         """Refuse presence to an address that the user has blocked."""
-        return self._check(event.session.jid.bare, self._sent, event.stanza)
+        account = event.session.account
+        return None if self._known.get(account) == _NOTHING else self._check(account, self._sent, event.stanza)
 
     @on(IqFromUser, Phase.GUARD)
     def iq_sent(self, event: IqFromUser) -> Verdict | Awaitable[Verdict]:
         """Refuse an IQ to an address that the user has blocked."""
-        return self._check(event.session.jid.bare, self._sent, event.stanza)
+        account = event.session.account
+        return None if self._known.get(account) == _NOTHING else self._check(account, self._sent, event.stanza)
 
     @on(MessageToUser, Phase.GUARD)
     def message_came(self, event: MessageToUser) -> Verdict | Awaitable[Verdict]:
         """Keep from the user a message of an address that it has blocked."""
-        return self._check_came(event.stanza)
+        to = event.stanza.to
+        assert to is not None
+        account = to.bare
+        return None if self._known.get(account) == _NOTHING else self._check(account, self._came, event.stanza)
 
     @on(PresenceToUser, Phase.GUARD)
     def presence_came(self, event: PresenceToUser) -> Verdict | Awaitable[Verdict]:
         """Keep from the user presence of an address that it has blocked."""
-        return self._check_came(event.stanza)
+        to = event.stanza.to
+        assert to is not None
+        account = to.bare
+        return None if self._known.get(account) == _NOTHING else self._check(account, self._came, event.stanza)
 
     @on(IqToUser, Phase.GUARD)
     def iq_came(self, event: IqToUser) -> Verdict | Awaitable[Verdict]:
         """Keep from the user an IQ of an address that it has blocked."""
-        return self._check_came(event.stanza)
+        to = event.stanza.to
+        assert to is not None
+        account = to.bare
+        return None if self._known.get(account) == _NOTHING else self._check(account, self._came, event.stanza)
 
     @on(PresenceAudience, Phase.GUARD)
     async def hide(self, event: PresenceAudience) -> Verdict:
@@ -134,23 +149,17 @@ class Blocking(Module):
         assert iq.sender is not None and iq.payload is not None
         account, named = iq.sender.bare, _read(iq.payload)
         before = await self._list(account)
-        left = before - named if named else frozenset[str]()
+        left = before - named if named else _NOTHING
         await self._set(account, left)
         await self._tell_contacts(account, lambda jid: _covers(before, jid) and not _covers(left, jid), shown=True)
         self._push(account, _write("unblock", sorted(named)))
         return iq.result()
 
-    def _check_came(self, stanza: Stanza) -> Verdict | Awaitable[Verdict]:
-        assert stanza.to is not None
-        return self._check(stanza.to.bare, self._came, stanza)
-
     def _check(
         self, account: Jid, check: Callable[[frozenset[str], Stanza], Verdict], stanza: Stanza
     ) -> Verdict | Awaitable[Verdict]:
         blocked = self._known.get(account)
-        if blocked is None:
-            return self._check_later(account, check, stanza)
-        return check(blocked, stanza) if blocked else None
+        return self._check_later(account, check, stanza) if blocked is None else check(blocked, stanza)
 
     async def _check_later(
         self, account: Jid, check: Callable[[frozenset[str], Stanza], Verdict], stanza: Stanza

@@ -10,11 +10,13 @@ from functools import partial
 
 from xmppws.core.delivery import send_all
 from xmppws.core.events import (
+    AccountEnding,
     AudienceChanged,
     ContactRemoved,
     DirectedPresenceFromUser,
     PresenceToUser,
     RosterChange,
+    RosterWanted,
     SessionAvailable,
 )
 from xmppws.core.hooks import STOP, Phase, Verdict
@@ -98,6 +100,15 @@ class Subscriptions(Module):
             send_all(self._listening(account, stanza.type), stanza)
         await self._tell(change)
         return STOP
+
+    @on(AccountEnding, Phase.DELIVER)
+    async def ending(self, event: AccountEnding) -> Verdict:
+        """Cancel every subscription of an account that goes, so that nobody waits for it."""
+        wanted = RosterWanted(event.account)
+        await self.host.hooks.finish(wanted)
+        for contact, item in (wanted.items or {}).items():
+            await self.removed(ContactRemoved(event.account, contact, item))
+        return None
 
     def _listening(self, account: Jid, type: str) -> list[Session]:
         # Sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3: a request goes to available resources, the rest to interested ones.

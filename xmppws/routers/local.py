@@ -42,20 +42,21 @@ class LocalRouter:
     def __init__(self, host: Host, *, max_auth_attempts: int) -> None:
         self.host = host
         self.providers = Providers(host.providers)
-        self._features = b"".join(module.stream_features for module in host.modules.values())
         self._max_attempts = max_auth_attempts
-        self._offer_now()
+        self.refresh()
 
     @property
     def offer(self) -> Offer:
         """What a new stream is offered; it changes only when a provider's mechanisms do."""
         if self.providers.mechanisms() != self._offered_by:
-            self._offer_now()
+            self.refresh()
         return self._offer
 
-    def _offer_now(self) -> None:
+    def refresh(self) -> None:
+        """Make the offer anew, after a module was reloaded too."""
         self._offered_by = self.providers.mechanisms()
-        self._offer = Offer.of(self.host.domain, self.providers.offered(), self._features, self._max_attempts)
+        features = b"".join(module.stream_features for module in self.host.modules.values())
+        self._offer = Offer.of(self.host.domain, self.providers.offered(), features, self._max_attempts)
 
     def accept(self, stream: Stream, request: Request) -> LocalStream:
         """Make the handler of a new stream."""
@@ -104,6 +105,8 @@ class LocalStream:
 
     def writable(self, ready: bool) -> None:
         """Stop reading from a client that does not read what it asked for."""
+        if self._session is not None:
+            self._session.reads(ready)
         if ready:
             self._stream.resume_reading()
         else:
@@ -111,7 +114,10 @@ class LocalStream:
 
     def closed(self, end: End) -> None:
         """End the session."""
-        ended = None if self._session is None else self._router.host.unbind(self._session, end)
+        ended = None
+        if self._session is not None:
+            self._session.reads(True)
+            ended = self._router.host.unbind(self._session, end)
         if self._guest is not None:
             self._guest.leave(ended)
 

@@ -7,7 +7,7 @@ reserved bit is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Final, TypeAlias
 
@@ -85,7 +85,7 @@ class FrameReader:
         self._position = 0
 
     def whole(self, data: bytes) -> bytes | None:
-        """Return the message if the bytes from the socket are one short text frame: nearly every stanza comes like that.
+        """Return the message if the bytes are one short text frame: nearly every stanza comes like that.
 
         With None, nothing was taken: feed the bytes then.
         """
@@ -245,6 +245,11 @@ def text_frame(message: bytes) -> bytes:
     if size <= 0xFFFF:
         return b"\x81\x7e" + _U16.pack(size) + message
     return b"\x81\x7f" + _U64.pack(size) + message
+
+
+def text_frames(messages: Iterable[bytes]) -> bytes:
+    """Frame text messages, to be written at once."""
+    return b"".join(map(text_frame, messages))
 
 
 def control_frame(opcode: int, payload: bytes = b"") -> bytes:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from msgspec import Struct
+
 from xmppws.errors import BadNamespacePrefix, BadRequest, InvalidFrom, JidMalformed, StanzaError, UnsupportedStanzaType
 from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
@@ -25,33 +27,26 @@ _TYPES: Final = {
     "iq": frozenset({"get", "set", "result", "error"}),
 }
 _DEFAULT_TYPE: Final = {"message": "normal", "presence": "", "iq": ""}
+_BEGINNINGS: Final = {"message": b"<message", "presence": b"<presence", "iq": b"<iq"}
 
 # Few addresses make up most of the traffic.
 _address = lru_cache(maxsize=8192)(attribute)
 
 
-class Stanza:
-    """A message, presence or IQ. `type` has its default filled in; `id` is "" when there is none."""
+class Stanza(Struct, eq=False):
+    """A message, presence or IQ. `type` has its default filled in."""
 
-    __slots__ = ("_rest", "element", "id", "kind", "sender", "to", "type")
+    kind: str
+    type: str
+    element: Element
+    to: Jid | None = None
+    sender: Jid | None = None
+    _rest: bytes | None = None
 
-    def __init__(
-        self,
-        kind: str,
-        type: str,
-        element: Element,
-        *,
-        to: Jid | None = None,
-        sender: Jid | None = None,
-        rest: bytes | None = None,
-    ) -> None:
-        self.kind = kind
-        self.type = type
-        self.id: str = element.get("id", "")
-        self.element = element
-        self.to = to
-        self.sender = sender
-        self._rest = rest
+    @property
+    def id(self) -> str:
+        """The id, "" when there is none."""
+        return self.element.get("id", "")
 
     @property
     def payload(self) -> Element | None:
@@ -62,27 +57,30 @@ class Stanza:
     def content(self) -> bytes:
         """All but the name and the addresses, as bytes: attributes, children, end tag. `kept` takes it back."""
         if self._rest is None:
-            self._rest = serialize(self.element)[len(self.kind) + 1 :]
+            self._rest = serialize(self.element)[len(_BEGINNINGS[self.kind]) :]
         return self._rest
 
     @property
     def wire(self) -> bytes:
         """The stanza as bytes, addresses included."""
-        content = self.content
-        to = b' to="%b"' % _address(self.to.text) if self.to is not None else b""
-        sender = b' from="%b"' % _address(self.sender.text) if self.sender is not None else b""
-        return b"<%b%b%b%b" % (self.kind.encode(), to, sender, content)
+        to, sender = self.to, self.sender
+        return b"%b%b%b%b" % (
+            _BEGINNINGS[self.kind],
+            b' to="%b"' % _address(to.text) if to is not None else b"",
+            b' from="%b"' % _address(sender.text) if sender is not None else b"",
+            self.content,
+        )
 
     def addressed(self, *, to: Jid | None, sender: Jid | None) -> Stanza:
         """Return a copy with other addresses, sharing the content."""
-        return Stanza(self.kind, self.type, self.element, to=to, sender=sender, rest=self.content)
+        return Stanza(self.kind, self.type, self.element, to, sender, self.content)
 
     def plus(self, child: bytes) -> Stanza:
         """Return a copy whose bytes have one more child, which declares its namespace. The element stays as it is."""
         end = b"</%b>" % self.kind.encode()
         content = self.content
         head = content[:-2] + b">" if content.endswith(b"/>") else content[: -len(end)]
-        return Stanza(self.kind, self.type, self.element, to=self.to, sender=self.sender, rest=head + child + end)
+        return Stanza(self.kind, self.type, self.element, self.to, self.sender, head + child + end)
 
     def child(self, namespace: str, name: str) -> Element | None:
         """Return the first child of that name."""
@@ -124,7 +122,7 @@ def read(root: Element) -> tuple[Stanza, StanzaError | None]:
     The stanza is returned even then, so that an error can answer it. Raises `UnsupportedStanzaType` when it is none at
     all, `BadNamespacePrefix`, and `InvalidFrom` when nobody can be told.
     """
-    kind = _KINDS.get(tag_of(root))
+    kind = _KINDS.get(root.tag)  # type: ignore[arg-type]  # No parser makes names of other types.
     if kind is None:
         raise UnsupportedStanzaType(f"Stanzas are message, presence and iq of {ns.CLIENT}")
     # RFC 6120 section 4.8.5: no prefix on elements of the content namespace; `wire` relies on it.
@@ -145,21 +143,13 @@ def read(root: Element) -> tuple[Stanza, StanzaError | None]:
             stanza.to = Jid.parse(to_text)
         except InvalidJid as error:
             return stanza, JidMalformed(str(error))
-    return stanza, _mistake(stanza)
-
-
-def _mistake(stanza: Stanza) -> StanzaError | None:
-    kind, type = stanza.kind, stanza.type
+    if type in _TYPES[kind]:
+        return stanza, None if kind != "iq" else _iq_mistake(stanza)
     if kind == "message":
         # RFC 6121 section 5.2.2: a message of an unknown type is of type normal.
-        if type not in _TYPES[kind]:
-            stanza.type = "normal"
-        return None
-    if type not in _TYPES[kind]:
-        return BadRequest(f"No {kind} has the type '{type[:40]}'")
-    if kind == "iq":
-        return _iq_mistake(stanza)
-    return None
+        stanza.type = "normal"
+        return stanza, None
+    return stanza, BadRequest(f"No {kind} has the type '{type[:40]}'")
 
 
 def _iq_mistake(iq: Stanza) -> StanzaError | None:
@@ -173,7 +163,7 @@ def _iq_mistake(iq: Stanza) -> StanzaError | None:
 
 def kept(kind: str, type: str, content: bytes, *, to: Jid | None, sender: Jid | None) -> Stanza:
     """Return a stanza from the `content` that was kept of it, to be sent: its element holds nothing of it."""
-    return Stanza(kind, type, element(ns.CLIENT, kind), to=to, sender=sender, rest=content)
+    return Stanza(kind, type, element(ns.CLIENT, kind), to, sender, content)
 
 
 def error_element(error: StanzaError) -> Element:

@@ -17,3 +17,18 @@ export async function serve(actions) {
     await actions[request.do](request);
   }
 }
+
+/** The same for actions whose result the test waits for: each is answered with "done", or with "failed" and why. */
+export async function answer(actions) {
+  const answered = ([name, action]) => [
+    name,
+    async (request) => {
+      try {
+        tell("done", { result: (await action(request)) ?? null });
+      } catch (error) {
+        tell("failed", { condition: error.condition ?? String(error) });
+      }
+    },
+  ];
+  await serve(Object.fromEntries(Object.entries(actions).map(answered)));
+}

@@ -1,0 +1,69 @@
+"""`make bench` runs to its end beside the real peers, and refuses to count what did not arrive."""
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.generator import Failed
+from bench.scenarios import Pair
+
+pytestmark = pytest.mark.e2e
+
+TESTS = Path(__file__).parent.parent
+SCENARIOS = ("chat", "chat16", "login", "idle")
+TINY = ("--repeats", "1", "--seconds", "0.2", "--quiet", "0.1", "--pairs", "3", "--sessions", "20")
+
+
+async def bench(*arguments: str, path: str = os.environ["PATH"]) -> tuple[int, str, str]:
+    """Run the benchmark; return its exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench", *arguments),
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(TESTS)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the benchmark needs two cores")
+async def test_every_scenario_is_measured_with_every_server() -> None:
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    for command, package in (("prosody", "prosody"), ("ejabberdctl", "ejabberd")):
+        if shutil.which(command, path=path) is None:
+            pytest.skip(f"{package} is not installed: apt install --no-install-recommends {package}")
+    status, output, errors = await bench(*TINY, "--markdown")
+    assert (status, errors) == (0, "")
+    rows = [line.split() for line in output.splitlines() if line.startswith(SCENARIOS)]
+    assert [row[:2] for row in rows] == [
+        [one, server] for one in SCENARIOS for server in ("xmppws", "prosody", "ejabberd")
+    ]
+    # What stands there as counted has arrived: a message that is lost, twice, or not in its turn ends the run.
+    assert all(int(row[6]) > 0 for row in rows)
+    table = [line for line in output.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(SCENARIOS)
+    assert table[0].startswith("| | xmppws ")
+
+
+@pytest.mark.parametrize("numbers", [[1], [0, 0], [0, 2]], ids=["lost", "twice", "order"])
+def test_a_message_out_of_its_turn_is_refused(numbers: list[int]) -> None:
+    pair = Pair(0)
+    pair.is_stopping = True
+    filling = "x" * 90
+    with pytest.raises(Failed, match="had to come"):
+        pair.receive([f"<message><body>{number:010}{filling}</body></message>".encode() for number in numbers])
+
+
+def test_a_message_that_is_cut_short_is_refused() -> None:
+    pair = Pair(0)
+    pair.is_stopping = True
+    pair.receive([f"<message><body>{0:010}{'x' * 90}</body></message>".encode()])
+    with pytest.raises(Failed):
+        pair.receive([f"<message><body>{1:010}{'x' * 89}</body></message>".encode()])
+    assert pair.received == 1
