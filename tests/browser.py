@@ -96,11 +96,17 @@ class Page:
 @asynccontextmanager
 async def browser(directory: Path) -> AsyncIterator[Browser]:
     """Run Chromium until the block ends, with its data in a directory; skip the test where it cannot run."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is missing; to run this test: apt-get install -y --no-install-recommends chromium")
+    program = chromium()
     env = {**os.environ, "TMPDIR": str(directory), "HOME": str(directory)}
-    async with script("browser.mjs", chromium, env=env) as driver:
+    async with script("browser.mjs", program, env=env) as driver:
         await driver.event("started")
         yield Browser(driver)
         assert await driver.end() == 0
+
+
+def chromium() -> str:
+    """Return the program; skip the test where it is missing."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is missing; to run this test: apt-get install -y --no-install-recommends chromium")
+    return program

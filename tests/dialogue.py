@@ -16,9 +16,12 @@ A dialogue is a file of tests/dialogues/. Its first line says what it shows, its
 
     bob receives nothing
 
-Accounts are alice, bob and carol on localhost. A step is a line, and for `sends` and `receives` one element after it,
-up to the next empty line; a stanza is in jabber:client where it says nothing else. Steps:
+Accounts are alice, bob and carol on localhost. Lines that follow the second one at once are options of modules, as
+they stand under [modules] of a configuration. A step is a line, and for `sends` and `receives` one element after it, up
+to the next empty line; a stanza is in jabber:client where it says nothing else. A line that begins with # is a remark.
+Steps:
 
+    NAME sees NAME          makes the first account a subscriber of the second, before they connect
     NAME dials              opens a WebSocket, and no more: what follows is the stream itself
     JID connects            logs in and binds the resource; the name is the localpart, or "NAME: JID connects"
     JID comes online        the same, then asks for the roster, sends presence and drops what comes of that
@@ -28,25 +31,29 @@ up to the next empty line; a stanza is in jabber:client where it says nothing el
     NAME drops all          what has come until now
     NAME leaves             closes the stream, and waits until the server has seen to all that follows
     NAME is cut off         loses the connection without a word
+    NAME is disconnected    the server closes the WebSocket, after all that was received
 
 What is received is compared by names, attributes, text and children in order. `{name}` in an attribute or a text stands
 for anything the first time, for the same text afterwards, in what is sent too; `{*}` for anything each time. A child
-`<any/>` stands for all further children. Attributes `xml:lang` need not be mentioned.
+`<any/>` stands for any number of children. Attributes `xml:lang` need not be mentioned. In what is sent, `{3 ab}` is
+ababab.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from xml.etree import ElementTree
 
-from clients import Client, connected
+from clients import FRAMING, Client, Closed, connected
 from servers import PASSWORDS, Running
+from xmppws.core.roster import RosterItem, Subscription
 
 FOLDER: Final = Path(__file__).parent / "dialogues"
 CLIENT: Final = "jabber:client"
@@ -54,10 +61,9 @@ LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 SYNC: Final = "sync-{}"
 
 _STEP: Final = re.compile(
-    r"(?:(?P<alias>\w+): )?(?P<who>\S+) "
-    r"(?P<what>dials|connects|comes online|sends|receives nothing|receives|drops all|leaves|is cut off)"
+    r"(?:(?P<alias>\w+): )?(?P<who>\S+) (?:sees (?P<whom>\w+)|(?P<what>dials|connects|comes online|sends|receives"
+    r"|receives nothing|drops all|leaves|is cut off|is disconnected))"
 )
-
 
 _HEADING: Final = """# What the specifications say, as dialogues
 
@@ -73,8 +79,9 @@ class Step:
     line: int
     who: str
     what: str
-    alias: str
-    xml: str
+    alias: str = ""
+    xml: str = ""
+    whom: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Dialogue:
     title: str
     source: str
     steps: tuple[Step, ...]
+    modules: dict[str, Any] = field(default_factory=dict)
 
 
 class Mismatch(AssertionError):
@@ -99,7 +107,11 @@ def dialogues() -> list[Dialogue]:
 def read(path: Path) -> Dialogue:
     """Read a file; raise ValueError with file and line for what is no dialogue."""
     lines = path.read_text().splitlines()
-    return Dialogue(path.stem, lines[0], lines[1], tuple(_steps(path, lines)))
+    head = lines.index("") if "" in lines else len(lines)
+    if head < 2:
+        raise ValueError(f"{path.name}:1: a title and a source come first, then an empty line")
+    modules = tomllib.loads("\n".join(lines[2:head]))
+    return Dialogue(path.stem, lines[0], lines[1], tuple(_steps(path, lines, head)), modules)
 
 
 def table() -> str:
@@ -116,12 +128,11 @@ def _order(row: tuple[str, list[str]]) -> list[tuple[int, str]]:
     return [(int(part) if part.isdigit() else 0, part) for part in re.split(r"[ .-]", row[0])]
 
 
-def _steps(path: Path, lines: list[str]) -> Iterator[Step]:
-    number = 2
+def _steps(path: Path, lines: list[str], number: int) -> Iterator[Step]:
     while number < len(lines):
         line, start = lines[number].strip(), number + 1
         number += 1
-        if not line:
+        if not line or line.startswith("#"):
             continue
         match = _STEP.fullmatch(line)
         if match is None:
@@ -133,7 +144,8 @@ def _steps(path: Path, lines: list[str]) -> Iterator[Step]:
                 number += 1
             if not body:
                 raise ValueError(f"{path.name}:{start}: no element follows: {line}")
-        yield Step(start, match["who"], match["what"], match["alias"] or "", "".join(body))
+        what, whom = match["what"] or "sees", match["whom"] or ""
+        yield Step(start, match["who"], what, match["alias"] or "", "".join(body), whom)
 
 
 class Stage:
@@ -145,6 +157,8 @@ class Stage:
         self._server = server
         self._clients: dict[str, Client] = {}
         self._inboxes: dict[str, list[ElementTree.Element]] = {}
+        # Whose stream the server has closed: they are asked for nothing any more.
+        self._closed: set[str] = set()
         self._known: dict[str, str] = {}
         self._syncs = 0
 
@@ -153,8 +167,8 @@ class Stage:
         for step in self._dialogue.steps:
             try:
                 await self._take(step)
-            except (Mismatch, TimeoutError, AssertionError, KeyError) as error:
-                raise Mismatch(f"{self._dialogue.name}.txt:{step.line}: {step.who} {step.what}: {error!s}") from error
+            except (Mismatch, TimeoutError, AssertionError, KeyError, Closed) as error:
+                raise Mismatch(f"{self._dialogue.name}.txt:{step.line}: {step.who} {step.what}: {error!r}") from error
         await self._settle()
         for name, inbox in self._inboxes.items():
             if inbox:
@@ -162,7 +176,9 @@ class Stage:
 
     async def _take(self, step: Step) -> None:
         what, who = step.what, step.who
-        if what == "dials":
+        if what == "sees":
+            await self._subscribe(who, step.whom)
+        elif what == "dials":
             await self._dial(who, "localhost")
         elif what in ("connects", "comes online"):
             await self._connect(step.alias or who.partition("@")[0], who, online=what == "comes online")
@@ -174,11 +190,25 @@ class Stage:
         elif what == "is cut off":
             self._cut(self._clients.pop(who))
             await self._settle()
+        elif what == "is disconnected":
+            await self._disconnected(who)
         else:
             await self._settle()
             await self._compare(step)
 
+    async def _subscribe(self, subscriber: str, contact: str) -> None:
+        rosters = self._server.server.hosts["localhost"].stores.map("roster", RosterItem)
+        for owner, other, half in (
+            (subscriber, contact, Subscription.TO),
+            (contact, subscriber, Subscription.FROM),
+        ):
+            known = await rosters.get(owner, f"{other}@localhost")
+            whole = known is not None and known.subscription is not half
+            subscription = Subscription.BOTH if whole else half
+            await rosters.set(owner, f"{other}@localhost", RosterItem(subscription=subscription))
+
     async def _dial(self, name: str, domain: str) -> Client:
+        self._closed.discard(name)
         client = await self._connections.enter_async_context(connected(self._server.url, domain))
         self._clients[name], self._inboxes[name] = client, []
         return client
@@ -199,6 +229,15 @@ class Stage:
             if connection.name == client.jid:
                 connection.abort()
 
+    async def _disconnected(self, name: str) -> None:
+        if not self._inboxes[name]:
+            try:
+                self._inboxes[name].append(await self._clients[name].receive())
+            except Closed:
+                del self._clients[name]
+                return
+        raise Mismatch(f"came: {_text(self._inboxes[name][0])}")
+
     async def _compare(self, step: Step) -> None:
         inbox = self._inboxes[step.who]
         if step.what == "drops all":
@@ -207,14 +246,13 @@ class Stage:
             if inbox:
                 raise Mismatch(f"came: {_text(inbox[0])}")
         else:
-            if not inbox and not self._clients[step.who].jid:
+            if not inbox and not self._is_asked(step.who):
                 inbox.append(await self._clients[step.who].receive())
             if not inbox:
                 raise Mismatch("nothing came")
-            expected = ElementTree.fromstring(_sendable(step.xml))
             received = inbox.pop(0)
             try:
-                self._match(expected, received)
+                self._match(ElementTree.fromstring(_sendable(step.xml)), received)
             except Mismatch as error:
                 raise Mismatch(f"{error}\n  came: {_text(received)}") from None
 
@@ -226,15 +264,25 @@ class Stage:
 
     async def _take_in(self) -> None:
         for name, client in self._clients.items():
-            if not client.jid:
-                continue  # Nobody answers a ping before the login.
-            self._syncs += 1
-            id = SYNC.format(self._syncs)
-            await client.send(f"<iq xmlns='{CLIENT}' type='get' id='{id}'><ping xmlns='urn:xmpp:ping'/></iq>")
-            while (element := await client.receive()).get("id") != id:
-                self._inboxes[name].append(element)
+            if self._is_asked(name):
+                self._syncs += 1
+                id = SYNC.format(self._syncs)
+                await client.send(f"<iq xmlns='{CLIENT}' type='get' id='{id}'><ping xmlns='urn:xmpp:ping'/></iq>")
+                await self._take_in_until(name, id)
+
+    async def _take_in_until(self, name: str, id: str) -> None:
+        while (element := await self._clients[name].receive()).get("id") != id:
+            self._inboxes[name].append(element)
+            if element.tag == f"{{{FRAMING}}}close":
+                self._closed.add(name)
+                return
+
+    def _is_asked(self, name: str) -> bool:
+        # Nobody answers a ping before the login.
+        return bool(self._clients[name].jid) and name not in self._closed
 
     def _filled(self, xml: str) -> str:
+        xml = re.sub(r"\{(\d+) (\w+)\}", lambda match: int(match[1]) * match[2], xml)
         return re.sub(r"\{(\w+)\}", lambda match: self._known[match[1]], xml)
 
     def _match(self, expected: ElementTree.Element, received: ElementTree.Element) -> None:
@@ -243,14 +291,34 @@ class Stage:
         for name in {*expected.keys(), *received.keys()} - {LANG}:
             self._match_text(f"{name} of <{expected.tag}>", expected.get(name), received.get(name))
         self._match_text(f"text of <{expected.tag}>", (expected.text or "").strip(), (received.text or "").strip())
-        children = list(expected)
-        rest = bool(children) and children[-1].tag.rpartition("}")[2] == "any"
-        if rest:
-            children.pop()
-        if len(received) < len(children) or (len(received) > len(children) and not rest):
-            raise Mismatch(f"<{expected.tag}> has {len(received)} children, expected {len(children)}")
-        for one, other in zip(children, received, strict=False):
-            self._match(one, other)
+        self._match_children(expected.tag, list(expected), list(received))
+
+    def _match_children(
+        self, where: str, expected: Sequence[ElementTree.Element], received: Sequence[ElementTree.Element]
+    ) -> None:
+        for index, child in enumerate(expected):
+            if child.tag.rpartition("}")[2] == "any":
+                self._match_after(where, expected[index + 1 :], received[index:])
+                return
+            if index == len(received):
+                break
+            self._match(child, received[index])
+        if len(expected) != len(received):
+            raise Mismatch(f"<{where}> has {len(received)} children, expected {len(expected)}")
+
+    def _match_after(
+        self, where: str, expected: Sequence[ElementTree.Element], received: Sequence[ElementTree.Element]
+    ) -> None:
+        """Match from any place on."""
+        known = dict(self._known)
+        for index in range(len(received)) if expected else ():
+            try:
+                self._match_children(where, expected, received[index:])
+                return
+            except Mismatch:
+                self._known = dict(known)
+        if expected:
+            raise Mismatch(f"<{where}> has no such children: {' '.join(map(_text, expected))}")
 
     def _match_text(self, where: str, expected: str | None, received: str | None) -> None:
         if expected is not None and received is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -10,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import uvloop
 
@@ -28,6 +29,9 @@ from xmppws.log.setup import applier as log_applier
 from xmppws.log.setup import configure as configure_log
 
 log = logging.getLogger("xmppws")
+
+# New objects that may hold others. Python's own 700 is for short scripts.
+_COLLECT_AFTER: Final = 10_000
 
 Ready: TypeAlias = Callable[[Server], Awaitable[None]]
 
@@ -56,6 +60,7 @@ async def _serve(config: Config, ready: Ready | None, reread: Callable[[], Confi
     began = time.monotonic()
     server = Server(config, inherited(os.environ), reread=reread, appliers=(log_applier(config.data_dir),))
     await server.start()
+    _settle_memory()
     listening = _shown(server.listening)
     log.info("xmppws %s listens on %s, %.2f s after its start", __version__, listening, time.monotonic() - began)
     if server.metrics_addresses:
@@ -78,6 +83,13 @@ async def _serve(config: Config, ready: Ready | None, reread: Callable[[], Confi
 
 def _shown(addresses: Iterable[Address | Bound]) -> str:
     return ", ".join(map(str, addresses))
+
+
+def _settle_memory() -> None:
+    # What is there now stays: the collector need not look at it again, and sessions come by the hundred.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def _raise_file_limit() -> None:

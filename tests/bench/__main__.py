@@ -64,6 +64,19 @@ class Bench:
             return await asyncio.to_thread(scenario.run, target, self.size)
 
 
+def _count(written: str) -> int:
+    """Read a number of the command line that has to be 1 at least."""
+    if (number := int(written)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too few: it has to be 1 at least")
+    return number
+
+
+def _seconds(written: str) -> float:
+    if not 0 < (seconds := float(written)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{written} is no time: it has to be more than 0 seconds")
+    return seconds
+
+
 def arguments() -> argparse.ArgumentParser:
     """Describe the options."""
     parser = argparse.ArgumentParser(
@@ -88,11 +101,11 @@ def arguments() -> argparse.ArgumentParser:
         help=f"of {', '.join(SERVERS)}; default: all",
     )
     for name, kind, default, text in (
-        ("repeats", int, 3, "how often each server is measured in each scenario"),
-        ("seconds", float, size.seconds, "how long messages or logins are counted, each time"),
-        ("pairs", int, size.pairs, "pairs of users who chat"),
-        ("sessions", int, size.sessions, "sessions that idle"),
-        ("quiet", float, size.quiet, "seconds after the last login until memory is read"),
+        ("repeats", _count, 3, "how often each server is measured in each scenario"),
+        ("seconds", _seconds, size.seconds, "how long messages or logins are counted, each time"),
+        ("pairs", _count, size.pairs, "pairs of users who chat"),
+        ("sessions", _count, size.sessions, "sessions that idle"),
+        ("quiet", _seconds, size.quiet, "seconds after the last login until memory is read"),
     ):
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{text}; default: {default}")
     parser.add_argument("--markdown", action="store_true", help="print the README's table at the end")

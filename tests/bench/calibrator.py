@@ -21,7 +21,7 @@ def work() -> int:
 
 
 def main(path: str) -> None:
-    """Count the units done, as a native integer in a file. For ever: who started it ends it."""
+    """Count the units done, as a native integer in a file, until the process that started this ends it or has ended."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     parent = os.getppid()
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), COUNTER) as counter:

@@ -91,7 +91,7 @@ def calibrator_on(where: Cores) -> Iterator[Calibrator]:
         file.write(bytes(calibrator.COUNTER))
         file.flush()
         with where.starting_server():
-            process = subprocess.Popen((sys.executable, calibrator.__file__, file.name), stdin=subprocess.PIPE)
+            process = subprocess.Popen((sys.executable, calibrator.__file__, file.name), stdin=subprocess.DEVNULL)
         try:
             yield Calibrator(process.pid, Path(file.name))
         finally:

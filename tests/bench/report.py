@@ -59,7 +59,7 @@ def markdown(all_results: Sequence[Results], versions: Mapping[str, str], date: 
         cells = [_cell(results.costs(server)) for server in servers]
         cells += [f"**{results.ratio(server):.2f}**" for server in peers]
         rows.append(f"| {results.scenario.title}, {results.scenario.unit} | " + " | ".join(cells) + " |")
-    repeats = min(len(figures) for results in all_results for figures in results.figures.values())
+    repeats = min((len(figures) for results in all_results for figures in results.figures.values()), default=0)
     return "\n".join([*rows, "", f"{date}, medians (least to most) of {repeats} repeats, one core for the server."])
 
 

@@ -15,6 +15,8 @@ from bench.machine import Calibrator, cpu_us, pss_kib
 BODY: Final = 100
 # ejabberd answers a stream's end after a tenth of a second: with few at a time its core would sleep meanwhile.
 LOGINS_AT_A_TIME: Final = 32
+# Fewer pieces of the calibrator's work say too little.
+ENOUGH_PIECES: Final = 100
 LAST_STRAY: Final = 0.1
 
 
@@ -68,7 +70,7 @@ def _measured(target: Target, clients: Clients, seconds: float, done: Callable[[
     cpu, (pieces_after, spent_after), units_after = cpu_us(target.pid), target.calibrator.reading(), done()
     if units_after == units:
         raise Failed(f"Nothing was done in {seconds} s")
-    calibration = (spent_after - spent) / (pieces_after - pieces) if pieces_after > pieces else 0.0
+    calibration = (spent_after - spent) / (pieces_after - pieces) if pieces_after - pieces >= ENOUGH_PIECES else 0.0
     return Figure((cpu - before) / (units_after - units) / scale, units_after - units, calibration)
 
 

@@ -1,78 +1,286 @@
-"""Strophe.js and xmpp.js, as they are published, against the server."""
+"""Other people's client libraries, and the console page, against the server.
+
+The suite knows a server as a `Site`: what runs it behind another server adds one to `SITES`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
-from itertools import combinations_with_replacement
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations
+from typing import TypeAlias
 
 import pytest
 
-from node import Script, script
-from servers import PASSWORDS, Running, running
-from xmppws.core.roster import RosterItem, Subscription
+from libraries import LIBRARIES, Failed, Library, Person, bare, joined
+from servers import PASSWORDS, config, running
 
 pytestmark = pytest.mark.e2e
 
-LIBRARIES = ("strophe.mjs", "xmppjs.mjs")
 TEXT = 'Grüße <b>&amp;</b> "quoted" 👋'
+NEEDED = {
+    "http://jabber.org/protocol/disco#info",
+    "http://jabber.org/protocol/disco#items",
+    "urn:xmpp:ping",
+    "urn:xmpp:blocking",
+    "vcard-temp",
+    "msgoffline",
+}
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Running]:
-    async with running() as started:
+@dataclass(frozen=True)
+class Site:
+    """A server with fresh accounts: the endpoint, the passwords of its bare JIDs, a way to cut a JID's socket."""
+
+    url: str
+    passwords: Mapping[str, str]
+    cut: Callable[[str], None]
+
+    @property
+    def domain(self) -> str:
+        return next(iter(self.passwords)).partition("@")[2]
+
+
+@asynccontextmanager
+async def local() -> AsyncIterator[Site]:
+    async with running(config(http={"console": True})) as server:
+
+        def cut(jid: str) -> None:
+            (connection,) = (one for one in server.server.endpoint.connections if one.name == bare(jid))
+            connection.abort()
+
+        yield Site(server.url, {f"{name}@localhost": password for name, password in PASSWORDS.items()}, cut)
+
+
+SITES: Mapping[str, Callable[[], AbstractAsyncContextManager[Site]]] = {"local": local}
+
+
+Join: TypeAlias = Callable[..., Awaitable[Person]]
+
+
+@pytest.fixture(params=SITES.values(), ids=SITES)
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    async with request.param() as started:
         yield started
 
 
-def client(
-    library: str, server: Running, username: str, password: str | None = None
-) -> AbstractAsyncContextManager[Script]:
-    return script(library, server.url, f"{username}@localhost", password or PASSWORDS[username])
+@pytest.fixture(params=LIBRARIES, ids=str)
+def library(request: pytest.FixtureRequest) -> Library:
+    found: Library = request.param
+    return found
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations_with_replacement(LIBRARIES, 2)))
-async def test_messages_go_both_ways(one: str, other: str, server: Running) -> None:
-    async with client(one, server, "alice") as alice, client(other, server, "bob") as bob:
-        addresses = [(await user.event("online"))["jid"] for user in (alice, bob)]
-        await alice.do("message", to="bob@localhost", body=TEXT)
-        assert await bob.event("message") == {"event": "message", "from": addresses[0], "body": TEXT}
-        await bob.do("message", to=addresses[0], body="And back")
-        assert await alice.event("message") == {"event": "message", "from": addresses[1], "body": "And back"}
+@pytest.fixture
+async def join(site: Site) -> AsyncIterator[Join]:
+    """Log an account in: `await join("alice", library, "resource")`."""
+    async with AsyncExitStack() as people:
+
+        async def join(name: str, library: Library, resource: str = "") -> Person:
+            jid = f"{name}@{site.domain}"
+            address = f"{jid}/{resource}" if resource else jid
+            return await people.enter_async_context(joined(library, site.url, address, site.passwords[jid]))
+
+        yield join
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-async def test_a_wrong_password_is_told(library: str, server: Running) -> None:
-    async with client(library, server, "alice", "wrong") as alice:
-        assert (await alice.event("refused", "online")) == {"event": "refused", "condition": "not-authorized"}
+async def join_two(join: Join, library: Library) -> tuple[Person, Person]:
+    alice, bob = await asyncio.gather(join("alice", library), join("bob", library))
+    return alice, bob
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-async def test_roster_ping_and_logout(library: str, server: Running) -> None:
-    roster = server.server.hosts["localhost"].stores.map("roster", RosterItem)
-    await roster.set("alice", "bob@localhost", RosterItem("Bob", ("Friends",), Subscription.BOTH))
-    async with client(library, server, "alice") as alice:
-        await alice.event("online")
-        await alice.do("roster")
-        assert (await alice.event("roster", "error"))["items"] == {"bob@localhost": "both"}
-        await alice.do("ping")
-        await alice.event("pong")
-        (connection,) = server.server.endpoint.connections
-        await alice.do("leave")
-        await alice.event("offline")
-        assert await alice.end() == 0
-        assert connection.ended is not None
-        assert connection.ended.reason.id == "client-close"
-        assert server.server.sessions() == 0
+async def subscribe(subscriber: Person, contact: Person) -> None:
+    await subscriber.ask("subscribe", jid=contact.bare)
+    await contact.sees("presence", from_=subscriber.bare, type="subscribe")
+    await contact.ask("approve", jid=subscriber.bare)
+    await subscriber.sees("presence", from_=contact.jid, type="available")
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-async def test_a_client_comes_back_after_its_socket_is_cut(library: str, server: Running) -> None:
-    async with client(library, server, "alice") as alice, client(library, server, "bob") as bob:
-        await asyncio.gather(alice.event("online"), bob.event("online"))
-        (connection,) = (one for one in server.server.endpoint.connections if one.name.startswith("alice@"))
-        connection.abort()
-        await alice.event("offline")
-        await alice.event("online")
-        await bob.do("message", to="alice@localhost", body="Welcome back")
-        assert (await alice.event("message"))["body"] == "Welcome back"
+async def befriend(one: Person, other: Person) -> None:
+    await subscribe(one, other)
+    await subscribe(other, one)
+
+
+async def items(person: Person) -> dict[str, tuple[str, str, str]]:
+    """Return the roster: name, subscription and ask by JID."""
+    return {item["jid"]: (item["name"], item["subscription"], item["ask"]) for item in await person.ask("roster")}
+
+
+async def test_a_wrong_password_is_told(library: Library, site: Site) -> None:
+    async with library.start(site.url, f"alice@{site.domain}", "wrong") as alice:
+        refused = await alice.event("refused", "online")
+        assert refused == {"event": "refused", "condition": "not-authorized"}
+
+
+async def test_roster_changes_are_pushed_to_every_resource(library: Library, join: Join, site: Site) -> None:
+    one, other = await asyncio.gather(join("alice", library, "one"), join("alice", library, "other"))
+    carol = f"carol@{site.domain}"
+    assert await items(one) == {}
+    for name in ("Carol", TEXT):
+        await one.ask("set", jid=carol, name=name)
+        for person in (one, other):
+            await person.sees("contact", jid=carol, name=name, subscription="none")
+            assert await items(person) == {carol: (name, "none", "")}
+    await other.ask("remove", jid=carol)
+    for person in (one, other):
+        await person.sees("contact", jid=carol, subscription="remove")
+        assert await items(person) == {}
+
+
+async def test_subscriptions_both_ways(library: Library, join: Join) -> None:
+    alice, bob = await join_two(join, library)
+    await alice.ask("subscribe", jid=bob.bare)
+    await alice.sees("contact", jid=bob.bare, subscription="none", ask="subscribe")
+    await bob.sees("presence", from_=alice.bare, type="subscribe")
+    await bob.ask("approve", jid=alice.bare)
+    await alice.sees("contact", jid=bob.bare, subscription="to", ask="")
+    await bob.sees("contact", jid=alice.bare, subscription="from")
+    await alice.sees("presence", from_=bob.jid, type="available")
+    await bob.sees_no("presence", from_=alice.jid, type="available")
+
+    await subscribe(bob, alice)
+    for person, friend in ((alice, bob), (bob, alice)):
+        await person.sees("contact", jid=friend.bare, subscription="both")
+        assert await items(person) == {friend.bare: ("", "both", "")}
+
+
+async def test_a_subscription_is_denied(library: Library, join: Join) -> None:
+    alice, bob = await join_two(join, library)
+    await alice.ask("subscribe", jid=bob.bare)
+    await bob.sees("presence", from_=alice.bare, type="subscribe")
+    await alice.sees("contact", jid=bob.bare, ask="subscribe")
+    await bob.ask("deny", jid=alice.bare)
+    await alice.sees("contact", jid=bob.bare, subscription="none", ask="")
+    await alice.sees_no("presence", from_=bob.jid, type="available")
+    assert (await items(bob)).get(alice.bare, ("", "none", "")) == ("", "none", "")
+
+
+async def test_subscriptions_are_cancelled_by_either_side(library: Library, join: Join) -> None:
+    alice, bob = await join_two(join, library)
+    await befriend(alice, bob)
+    await bob.ask("deny", jid=alice.bare)
+    await alice.sees("contact", jid=bob.bare, subscription="from")
+    await alice.sees("presence", from_=bob.jid, type="unavailable")
+    await bob.ask("unsubscribe", jid=alice.bare)
+    await bob.sees("contact", jid=alice.bare, subscription="none")
+    await bob.sees("presence", from_=alice.jid, type="unavailable")
+    await alice.sees("contact", jid=bob.bare, subscription="none")
+
+
+async def test_presence_is_seen_by_a_friend(library: Library, join: Join, site: Site) -> None:
+    alice, bob = await join_two(join, library)
+    await befriend(alice, bob)
+    await alice.ask("presence", show="dnd", status=TEXT, priority=5)
+    await bob.sees("presence", from_=alice.jid, type="available", show="dnd", status=TEXT, priority=5)
+    site.cut(alice.jid)
+    await bob.sees("presence", from_=alice.jid, type="unavailable")
+    await alice.sees("online")
+    await bob.sees("presence", from_=alice.bare, type="available", show="", status="")
+    await alice.ask("leave")
+    await alice.sees("offline")
+    await bob.sees("presence", from_=alice.bare, type="unavailable")
+    assert await alice.script.end() == 0
+
+
+async def test_messages_go_both_ways(library: Library, join: Join) -> None:
+    alice, bob = await join_two(join, library)
+    for type in ("chat", "normal", "headline"):
+        await alice.ask("message", to=bob.bare, body=TEXT, type=type)
+        await bob.sees("message", from_=alice.jid, type=type, body=TEXT, delay=None)
+        await bob.ask("message", to=alice.jid, body=f"And back\n{type}", type=type)
+        await alice.sees("message", from_=bob.jid, type=type, body=f"And back\n{type}", delay=None)
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(LIBRARIES, 2)), ids=lambda library: library.name)
+async def test_libraries_understand_each_other(one: Library, other: Library, join: Join) -> None:
+    alice, bob = await asyncio.gather(join("alice", one), join("bob", other))
+    await befriend(alice, bob)
+    for sender, recipient in ((alice, bob), (bob, alice)):
+        await sender.ask("message", to=recipient.bare, body=TEXT, type="chat")
+        await recipient.sees("message", from_=sender.jid, type="chat", body=TEXT)
+
+
+async def test_two_resources_of_one_account(library: Library, join: Join) -> None:
+    alice = await join("alice", library)
+    one, other = await asyncio.gather(join("bob", library, "one"), join("bob", library, "other"))
+    assert (one.jid, other.jid) == (f"{one.bare}/one", f"{one.bare}/other")
+    await alice.ask("message", to=one.bare, body="to both", type="chat")
+    for person in (one, other):
+        await person.sees("message", from_=alice.jid, body="to both")
+    await alice.ask("message", to=one.jid, body="to one", type="chat")
+    await one.sees("message", body="to one")
+    await other.sees_no("message")
+    await one.ask("leave")
+    await one.sees("offline")
+    await other.ask("message", to=alice.jid, body="still here", type="chat")
+    await alice.sees("message", from_=other.jid, body="still here")
+
+
+async def test_errors_reach_the_sender(library: Library, join: Join, site: Site) -> None:
+    alice = await join("alice", library)
+    nobody = f"nobody@{site.domain}"
+    id = await alice.ask("message", to=nobody, body="Hello?", type="chat")
+    await alice.sees("undelivered", from_=nobody, id=id, condition="service-unavailable")
+    with pytest.raises(Failed, match="^service-unavailable$"):
+        await alice.ask("unknown", jid=site.domain)
+
+
+async def test_blocking(library: Library, join: Join) -> None:
+    alice, bob = await join_two(join, library)
+    await befriend(alice, bob)
+    await alice.ask("block", jid=bob.bare)
+    assert await alice.ask("blocked") == [bob.bare]
+    await bob.sees("presence", from_=alice.jid, type="unavailable")
+    id = await bob.ask("message", to=alice.bare, body="refused", type="chat")
+    await bob.sees("undelivered", from_=alice.bare, id=id, condition="service-unavailable")
+    id = await alice.ask("message", to=bob.bare, body="refused too", type="chat")
+    await alice.sees("undelivered", from_=bob.bare, id=id, condition="not-acceptable")
+    await alice.ask("unblock", jid=bob.bare)
+    assert await alice.ask("blocked") == []
+    await bob.sees("presence", from_=alice.jid, type="available")
+    await bob.ask("message", to=alice.bare, body="accepted", type="chat")
+    await alice.sees("message", body="accepted")
+    await bob.sees_no("message")
+    await alice.sees_no("message")
+
+
+async def test_a_vcard_is_read_by_others(library: Library, join: Join) -> None:
+    alice, bob = await join_two(join, library)
+    await alice.ask("set-vcard", name=TEXT)
+    assert await bob.ask("vcard", jid=alice.bare) == TEXT
+
+
+async def test_messages_wait_for_who_is_away(library: Library, join: Join, site: Site) -> None:
+    alice = await join("alice", library)
+    bob = f"bob@{site.domain}"
+    before = datetime.now(UTC).replace(microsecond=0)
+    for number in range(3):
+        await alice.ask("message", to=bob, body=f"{number} {TEXT}", type="chat")
+    await alice.ask("ping")
+    arrived = await join("bob", library)
+    for number in range(3):
+        message = await arrived.sees("message", from_=alice.jid)
+        assert message["body"] == f"{number} {TEXT}"
+        assert before <= datetime.fromisoformat(message["delay"]) <= datetime.now(UTC)
+    await arrived.sees_no("message")
+
+
+async def test_disco_and_ping(library: Library, join: Join, site: Site) -> None:
+    alice = await join("alice", library)
+    info = await alice.ask("disco", jid=site.domain)
+    assert set(info["features"]) >= NEEDED
+    assert "server/im" in info["identities"]
+    await alice.ask("ping")
+
+
+async def test_a_client_comes_back_after_its_socket_is_cut(library: Library, join: Join, site: Site) -> None:
+    alice, bob = await join_two(join, library)
+    await alice.ask("set", jid=bob.bare, name="Bob")
+    site.cut(alice.jid)
+    await alice.sees("offline")
+    roster = (await alice.sees("online"))["roster"]
+    assert [(item["jid"], item["name"]) for item in roster] == [(bob.bare, "Bob")]
+    await bob.ask("message", to=alice.bare, body="Welcome back", type="chat")
+    await alice.sees("message", body="Welcome back")

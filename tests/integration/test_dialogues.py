@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dialogue import FOLDER, Dialogue, Mismatch, Stage, Step, dialogues, read, table
-from servers import running
+from servers import config, running
+from xmppws.config import Host
 
 
 @pytest.mark.parametrize("dialogue", dialogues(), ids=lambda dialogue: dialogue.name)
@@ -17,7 +18,8 @@ async def test_dialogue(dialogue: Dialogue) -> None:
 
 
 async def play(dialogue: Dialogue) -> None:
-    async with running() as server, AsyncExitStack() as connections:
+    hosts = {"localhost": Host(http_host=("localhost", "127.0.0.1"), modules=dialogue.modules)}
+    async with running(config(hosts=hosts)) as server, AsyncExitStack() as connections:
         await Stage(dialogue, server, connections).play()
 
 

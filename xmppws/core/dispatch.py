@@ -18,6 +18,7 @@ from xmppws.core.hooks import STOP, Verdict
 from xmppws.core.route import Route
 from xmppws.core.session import Session
 from xmppws.errors import InternalServerError, InvalidFrom, RemoteServerNotFound, StanzaError
+from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza, read
 
@@ -58,6 +59,9 @@ class Dispatch:
         if stanza.sender is not None and stanza.sender not in (session.jid, session.account):
             raise InvalidFrom("A stanza from somebody else")
         stanza.sender = session.jid
+        if session.lang and ns.LANG not in root.keys():
+            # Section 8.1.5: a stanza that does not say its language has the stream's.
+            root.set(ns.LANG, session.lang)
         try:
             if mistake is not None:
                 raise mistake

@@ -18,10 +18,21 @@ class Session:
 
     `presence` is its last undirected presence while it is available, else None, and `priority` belongs to it. It is
     `interested` once it has asked for the roster (RFC 6121 section 2.2). `directed` holds to whom it has sent presence
-    directly (section 4.6).
+    directly (section 4.6). `lang` is what its stanzas are written in where they do not say, "" if that is unknown.
     """
 
-    __slots__ = ("_caught_up", "account", "directed", "host", "interested", "jid", "presence", "priority", "stream")
+    __slots__ = (
+        "_caught_up",
+        "account",
+        "directed",
+        "host",
+        "interested",
+        "jid",
+        "lang",
+        "presence",
+        "priority",
+        "stream",
+    )
 
     def __init__(self, jid: Jid, host: Host, stream: Stream) -> None:
         self.jid = jid
@@ -31,6 +42,7 @@ class Session:
         self.presence: Stanza | None = None
         self.priority = 0
         self.interested = False
+        self.lang = ""
         self.directed: set[Jid] | None = None
         # While the client reads too slowly: done when it has caught up.
         self._caught_up: asyncio.Future[None] | None = None

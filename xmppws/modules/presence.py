@@ -30,6 +30,7 @@ from xmppws.errors import BadRequest, NotAcceptable
 from xmppws.jid import Jid
 from xmppws.xml import ns
 from xmppws.xml.stanza import Stanza, presence
+from xmppws.xml.writer import element
 
 _PRIORITY: Final = re.compile(r"\s*([+-]?[0-9]{1,3})\s*")
 _MAX_DIRECTED: Final = 1000
@@ -46,6 +47,9 @@ class Presence(Module):
         if stanza.type == "":
             await self._available(session, stanza)
         elif stanza.type == "unavailable":
+            if session.presence is not None:
+                # Section 4.5.2: also "to the resource that generated the unavailable presence in the first place".
+                session.send(stanza.addressed(to=session.jid.bare, sender=session.jid))
             await self._leave(session, stanza)
         elif stanza.type != "error":
             raise BadRequest(f"A presence of type '{stanza.type}' needs an address")
@@ -56,8 +60,6 @@ class Presence(Module):
         """Remember to whom a session has shown itself (section 4.6.3)."""
         session, stanza = event.session, event.stanza
         assert stanza.to is not None
-        if stanza.type == "probe":
-            raise BadRequest("Probes are the server's business")
         if stanza.type == "":
             session.directed = session.directed or set()
             if len(session.directed) >= _MAX_DIRECTED and stanza.to not in session.directed:
@@ -77,6 +79,8 @@ class Presence(Module):
         if stanza.type not in ("", "unavailable", "error"):
             return None
         sessions = self.host.sessions.of(stanza.to.bare)
+        if stanza.type == "unavailable":
+            _forget_directed(sessions, stanza)
         if stanza.to.resource:
             send_all([session for session in sessions if session.jid == stanza.to], stanza)
         else:
@@ -90,13 +94,17 @@ class Presence(Module):
         return None
 
     @on(AudienceChanged, Phase.DELIVER)
-    def tell(self, event: AudienceChanged) -> Verdict:
+    async def tell(self, event: AudienceChanged) -> Verdict:
         """Show the account's resources to addresses, or take them from their sight (sections 3.1.5, 3.2.2, 3.3.3)."""
         for session in _available(self.host.sessions.of(event.account)):
-            assert session.presence is not None
-            gone = presence("unavailable", to=None, sender=session.jid)
+            stanza = session.presence if event.shown else presence("unavailable", to=None, sender=session.jid)
+            if stanza is None:
+                continue  # It went while others were shown, and who saw it knows.
             for address in event.contacts:
-                self._post(session.presence if event.shown else gone, address)
+                # In order: what says why must not overtake it, nor it that.
+                sent = self.host.dispatch.send(stanza.addressed(to=address, sender=session.jid))
+                if sent is not None:
+                    await sent
         return None
 
     async def _available(self, session: Session, stanza: Stanza) -> None:
@@ -137,29 +145,36 @@ class Presence(Module):
         for other in _available(self.host.sessions.of(account)):
             if other is not session and other.presence is not None:
                 session.send(other.presence.addressed(to=account, sender=other.jid))
-        # Section 4.3.1: a probe is from the full JID, so that the answers go to this resource alone.
         for address, item in roster.items():
             if item.subscription.sees_contact:
-                self.host.dispatch.post(presence("probe", to=address, sender=session.jid))
+                # Section 4.3.1: from the bare JID. On this host there is nothing to ask for: the answer is known, and
+                # goes to this resource alone.
+                sender = session.jid if address.domain == self.host.domain else account
+                self.host.dispatch.post(presence("probe", to=address, sender=sender))
 
     async def _answer_probe(self, probe: Stanza) -> Verdict:
         assert probe.sender is not None and probe.to is not None
         account, asker = probe.to.bare, probe.sender
         allowed = PresenceAllowed(account, asker)
         await self.host.hooks.finish(allowed)
-        sessions = _available(self.host.sessions.of(account))
+        sessions = self.host.sessions.of(account)
         if probe.to.resource:
-            sessions = [session for session in sessions if session.jid == probe.to]
+            sessions = tuple(session for session in sessions if session.jid == probe.to)
         if not allowed.allowed:
-            sessions = [session for session in sessions if _was_directed(session, asker)]
-            if not sessions:
+            shown = [session for session in sessions if _was_directed(session, asker)]
+            if not shown:
                 # Section 4.3.2: who is not subscribed is told so, and so is who asks for an account that is not there.
-                self.host.dispatch.post(presence("unsubscribed", to=asker.bare, sender=account))
-        elif not sessions:
-            self.host.dispatch.post(presence("unavailable", to=asker, sender=probe.to))
-        for session in sessions:
-            assert session.presence is not None
-            self._post(session.presence, asker)
+                self.host.dispatch.post(_reply(probe, "unsubscribed", to=asker.bare, sender=account))
+        else:
+            shown = _available(sessions)
+            if not shown:
+                self.host.dispatch.post(_reply(probe, "unavailable", to=asker, sender=probe.to))
+        for session in shown:
+            if probe.to.resource or not allowed.allowed or session.presence is None:
+                # Sections 4.3.2 and 4.6.6: nothing but that this one resource is available.
+                self._post(presence(to=None, sender=session.jid), asker)
+            else:
+                self._post(session.presence, asker)
         return STOP
 
     async def _roster(self, account: Jid) -> dict[Jid, RosterItem]:
@@ -179,6 +194,20 @@ class Presence(Module):
 def _available(sessions: Iterable[Session]) -> list[Session]:
     # Presence goes to all available resources, whatever their priority.
     return [session for session in sessions if session.presence is not None]
+
+
+def _forget_directed(sessions: Iterable[Session], unavailable: Stanza) -> None:
+    # Section 4.6.1: who goes need not be told that the user goes.
+    assert unavailable.sender is not None
+    for session in sessions:
+        if session.directed:
+            session.directed.discard(unavailable.sender)
+
+
+def _reply(probe: Stanza, type: str, *, to: Jid, sender: Jid) -> Stanza:
+    # Section 4.3.2.1: what is nobody's presence has the id of the probe.
+    root = element(ns.CLIENT, "presence", {"type": type, "id": probe.id} if probe.id else {"type": type})
+    return Stanza("presence", type, root, to=to, sender=sender)
 
 
 def _was_directed(session: Session, asker: Jid) -> bool:

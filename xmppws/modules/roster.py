@@ -72,17 +72,21 @@ class Roster(Module):
             event.before = known.get(event.contact.text)
             event.after = event.change(event.before)
             if event.after != event.before:
-                await self._keep(event.account, known, event.contact, event.after)
+                await self._keep(known, event.account, event.contact, event.after)
+            # Section 2.6.3: versions of pushes are unique, so what the owner does not see is not pushed.
+            if _shown(event.after) != _shown(event.before):
+                self._push(event.account, event.contact, event.after, known)
         return STOP
 
     @iq_get(ns.ROSTER, "query", to=Target.SELF)
     async def get(self, iq: Stanza) -> Stanza:
         """Return the roster; from now on the resource is interested in changes (section 2.1.3)."""
         assert iq.sender is not None and iq.payload is not None
-        session = self.host.sessions.find(iq.sender)
-        if session is not None:
-            session.interested = True
-        query, version = _roster(await self.items.all(iq.sender.local))
+        async with self._turn(iq.sender.bare):  # Or a push could come before the result that lacks it.
+            session = self.host.sessions.find(iq.sender)
+            if session is not None:
+                session.interested = True
+            query, version = _roster(await self.items.all(iq.sender.local))
         known = iq.payload.get("ver")
         if known is None:
             return iq.result(query)
@@ -108,7 +112,8 @@ class Roster(Module):
                 item = structs.replace(
                     known.get(address.text, wanted), name=wanted.name, groups=wanted.groups, listed=True
                 )
-                await self._keep(owner, known, address, item)
+                await self._keep(known, owner, address, item)
+                self._push(owner, address, item, known)
         return iq.result()
 
     @iq_get(ns.ROSTER, "query", to=Target.OTHER)
@@ -123,20 +128,19 @@ class Roster(Module):
             item = known.get(address.text)
             if item is None or not item.listed:
                 raise ItemNotFound("There is no such contact")
-            await self._keep(owner, known, address, None)
+            await self._keep(known, owner, address, None)
+            self._push(owner, address, None, known)
         await self.host.hooks.finish(ContactRemoved(owner, address, item))
 
-    async def _keep(self, owner: Jid, known: dict[str, RosterItem], address: Jid, item: RosterItem | None) -> None:
-        """Write an item in place of the one in `known`, and tell the owner's clients of what they see of it."""
-        before = known.pop(address.text, None)
+    async def _keep(self, known: dict[str, RosterItem], owner: Jid, address: Jid, item: RosterItem | None) -> None:
+        """Write an item, and put it into `known`, in place of the one before."""
+        known.pop(address.text, None)
         if item is None:
             await self.items.delete(owner.local, address.text)
         else:
             known[address.text] = item
             _check_size(known)
             await self.items.set(owner.local, address.text, item)
-        if (item is not None and item.listed) or (before is not None and before.listed):
-            self._push(owner, address, item, known)
 
     def _push(self, owner: Jid, address: Jid, item: RosterItem | None, known: dict[str, RosterItem]) -> None:
         sessions = [session for session in self.host.sessions.of(owner) if session.interested]
@@ -153,6 +157,11 @@ class Roster(Module):
         if lock is None:
             lock = self._turns[account] = asyncio.Lock()
         return lock
+
+
+def _shown(item: RosterItem | None) -> RosterItem | None:
+    """Return what of an item its owner sees."""
+    return structs.replace(item, request=b"") if item is not None and item.listed else None
 
 
 def _roster(items: dict[str, RosterItem]) -> tuple[Element, str]:

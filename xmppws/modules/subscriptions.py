@@ -22,7 +22,6 @@ from xmppws.core.events import (
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.module import Module, on
 from xmppws.core.roster import Half, RosterItem
-from xmppws.core.session import Session
 from xmppws.core.subscription import TYPES, Way, after, passes
 from xmppws.errors import NotAllowed
 from xmppws.jid import Jid
@@ -43,7 +42,14 @@ class Subscriptions(Module):
     @on(PresenceToUser, Phase.DELIVER)
     def heard(self, event: PresenceToUser) -> Verdict | Awaitable[Verdict]:
         """Take what a contact says about a subscription."""
-        return self._receive(event.stanza) if event.stanza.type in TYPES else None
+        stanza = event.stanza
+        if stanza.type not in TYPES:
+            return None
+        assert stanza.to is not None
+        if stanza.type != "subscribe" and stanza.to.resource and self.host.sessions.find(stanza.to) is None:
+            # Section 8.5.3.2.2: only a request to a resource that is not there is for the account.
+            return STOP
+        return self._receive(stanza)
 
     @on(SessionAvailable, Phase.DELIVER)
     def remind(self, event: SessionAvailable) -> Verdict:
@@ -61,10 +67,10 @@ class Subscriptions(Module):
         account, contact, item = event.account, event.contact, event.item
         if item.to is not Half.NO:
             await self._route(presence("unsubscribe", to=contact, sender=account))
-        if item.from_ is not Half.NO:
-            await self._route(presence("unsubscribed", to=contact, sender=account))
         if item.from_ is Half.YES:
             await self.host.hooks.finish(AudienceChanged(account, (contact,), shown=False))
+        if item.from_ is not Half.NO:
+            await self._route(presence("unsubscribed", to=contact, sender=account))
         return None
 
     async def _send(self, account: Jid, stanza: Stanza) -> Verdict:
@@ -74,10 +80,14 @@ class Subscriptions(Module):
         if contact == account:
             raise NotAllowed("An account needs no subscription to itself")
         change = await self._change(account, contact, partial(after, way=Way.OUTBOUND, type=stanza.type))
+        if stanza.type == "unsubscribed":
+            # Section 3.2.2: unavailable presence goes out "while the user is still subscribed".
+            await self._tell(change)
         if passes(change.before, Way.OUTBOUND, stanza.type):
             # Sections 3.1.2, 3.1.5, 3.2.2 and 3.3.2: these are between accounts, so both addresses are bare.
             await self._route(stanza.addressed(to=contact, sender=account))
-        await self._tell(change)
+        if stanza.type == "subscribed":
+            await self._tell(change)
         return STOP
 
     async def _receive(self, stanza: Stanza) -> Verdict:
@@ -89,17 +99,32 @@ class Subscriptions(Module):
                 await self._route(presence("unsubscribed", to=contact, sender=account))
             return STOP
         stanza = stanza.addressed(to=account, sender=contact)
+        if stanza.type == "subscribe":
+            await self._requested(account, contact, stanza)
+        else:
+            await self._tell(await self._change(account, contact, partial(self._notify, stanza)))
+        return STOP
+
+    async def _requested(self, account: Jid, contact: Jid, stanza: Stanza) -> None:
         step = partial(after, way=Way.INBOUND, type=stanza.type, request=stanza.content)
         change = await self._change(account, contact, step)
-        if stanza.type == "subscribe" and change.after is not None and change.after.from_ is Half.YES:
+        if change.after is not None and change.after.from_ is Half.YES:
             # Sections 3.1.3 and 3.4.2: who is subscribed already, or was approved ahead, is told at once.
             await self._route(presence("subscribed", to=contact, sender=account))
             await self.host.hooks.finish(AudienceChanged(account, (contact,), shown=True))
-            return STOP
-        if passes(change.before, Way.INBOUND, stanza.type):
-            send_all(self._listening(account, stanza.type), stanza)
-        await self._tell(change)
-        return STOP
+        elif passes(change.before, Way.INBOUND, stanza.type):
+            # Section 3.1.3: to all available resources; the answers below go to interested ones.
+            send_all([session for session in self.host.sessions.of(account) if session.presence is not None], stanza)
+
+    def _notify(self, stanza: Stanza, item: RosterItem | None) -> RosterItem | None:
+        """Change an item, and hand on what changes it.
+
+        Sections 3.1.6, 3.2.3 and 3.3.3: "This MUST occur before sending the roster push".
+        """
+        assert stanza.to is not None
+        if passes(item, Way.INBOUND, stanza.type):
+            send_all([session for session in self.host.sessions.of(stanza.to) if session.interested], stanza)
+        return after(item, Way.INBOUND, stanza.type)
 
     @on(AccountEnding, Phase.DELIVER)
     async def ending(self, event: AccountEnding) -> Verdict:
@@ -109,13 +134,6 @@ class Subscriptions(Module):
         for contact, item in (wanted.items or {}).items():
             await self.removed(ContactRemoved(event.account, contact, item))
         return None
-
-    def _listening(self, account: Jid, type: str) -> list[Session]:
-        # Sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3: a request goes to available resources, the rest to interested ones.
-        sessions = self.host.sessions.of(account)
-        if type == "subscribe":
-            return [session for session in sessions if session.presence is not None]
-        return [session for session in sessions if session.interested]
 
     async def _change(self, account: Jid, contact: Jid, step: partial[RosterItem | None]) -> RosterChange:
         change = RosterChange(account, contact, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable
 from typing import Final
 
@@ -66,7 +67,7 @@ class LocalRouter:
 class LocalStream:
     """One client's stream: first its negotiation, then its session."""
 
-    __slots__ = ("_guest", "_negotiation", "_router", "_session", "_stream")
+    __slots__ = ("_guest", "_lang", "_negotiation", "_router", "_session", "_stream")
 
     def __init__(self, router: LocalRouter, stream: Stream) -> None:
         self._router = router
@@ -74,6 +75,7 @@ class LocalStream:
         self._negotiation: Negotiation | None = Negotiation(router.offer, router.host.new_id)
         self._session: Session | None = None
         self._guest: Guest | None = None
+        self._lang = ""
 
     def opened(self, open: Open) -> Awaitable[None] | None:
         """Answer the first `<open/>`, or the restart after SASL."""
@@ -83,6 +85,8 @@ class LocalStream:
         if self._negotiation is None:
             raise BadFormat("A second <open/> is allowed after a successful login only")
         features = self._negotiation.opened()
+        # One object for all who speak it.
+        self._lang = sys.intern(open.lang or "")
         self._stream.open(self._router.host.domain, self._router.host.new_id(), features)
         return None
 
@@ -191,6 +195,7 @@ class LocalStream:
             # RFC 6120 section 7.6.2.1.
             self._reply(negotiation.bind_refused(bind, error))
             return
+        self._session.lang = self._lang
         self._reply(negotiation.bound(bind, self._session.jid))
         self._negotiation = None
 
