@@ -144,6 +144,11 @@ def _steps(path: Path, lines: list[str], number: int) -> Iterator[Step]:
                 number += 1
             if not body:
                 raise ValueError(f"{path.name}:{start}: no element follows: {line}")
+        if match["what"] == "receives":
+            try:
+                ElementTree.fromstring("".join(body))
+            except ElementTree.ParseError as error:
+                raise ValueError(f"{path.name}:{start}: {error}: {line}") from None
         what, whom = match["what"] or "sees", match["whom"] or ""
         yield Step(start, match["who"], what, match["alias"] or "", "".join(body), whom)
 
