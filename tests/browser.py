@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 
 from lines import Script
-from node import script
+from node import SCRIPTS, node, script
 
 
 class Browser:
@@ -96,16 +99,40 @@ class Page:
 @asynccontextmanager
 async def browser(directory: Path) -> AsyncIterator[Browser]:
     """Run Chromium until the block ends, with its data in a directory; skip the test where it cannot run."""
-    program = chromium()
-    env = {**os.environ, "TMPDIR": str(directory), "HOME": str(directory)}
-    async with script("browser.mjs", program, env=env) as driver:
+    async with script("browser.mjs", _chromium(), env=_environment(directory)) as driver:
         await driver.event("started")
         yield Browser(driver)
         assert await driver.end() == 0
 
 
-def chromium() -> str:
-    """Return the program; skip the test where it is missing."""
+class Chromium:
+    """A Chromium for scripts of tests/e2e/js, which connect to `url`. It starts when that is asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: subprocess.Popen[str] | None = None
+
+    @cached_property
+    def url(self) -> str:
+        """Where it listens; skips the test where it cannot run."""
+        command = [node(), str(SCRIPTS / "chromium.mjs"), _chromium()]
+        env = _environment(self._directory)
+        self._process = subprocess.Popen(command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        url: str = json.loads(self._process.stdout.readline())["url"]
+        return url
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.communicate(timeout=20)
+            assert self._process.returncode == 0
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(directory), "HOME": str(directory)}
+
+
+def _chromium() -> str:
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is missing; to run this test: apt-get install -y --no-install-recommends chromium")

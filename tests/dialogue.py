@@ -54,6 +54,8 @@ from xml.etree import ElementTree
 from clients import FRAMING, Client, Closed, connected
 from servers import PASSWORDS, Running
 from xmppws.core.roster import RosterItem, Subscription
+from xmppws.http.connection import Connection
+from xmppws.jid import Jid
 
 FOLDER: Final = Path(__file__).parent / "dialogues"
 CLIENT: Final = "jabber:client"
@@ -230,9 +232,9 @@ class Stage:
             self._inboxes[name].clear()
 
     def _cut(self, client: Client) -> None:
-        for connection in self._server.server.endpoint.connections:
-            if connection.name == client.jid:
-                connection.abort()
+        session = self._server.server.hosts["localhost"].sessions.find(Jid.parse(client.jid))
+        assert session is not None and isinstance(session.stream, Connection)
+        session.stream.abort()
 
     async def _disconnected(self, name: str) -> None:
         if not self._inboxes[name]:

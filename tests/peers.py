@@ -55,6 +55,7 @@ modules_enabled = {{
 VirtualHost "localhost"
 """
 
+# With the usual backlog of 5, many who connect at the same time wait for a second until they try again.
 EJABBERD = """
 hosts: [localhost]
 loglevel: info
@@ -65,8 +66,8 @@ shaper_rules:
   max_user_sessions: infinity
   max_user_offline_messages: 100
 listen:
-  - {{port: {port}, ip: "127.0.0.1", module: ejabberd_http, request_handlers: {{/xmpp-websocket: ejabberd_http_ws}}}}
-  - {{port: {c2s_port}, ip: "127.0.0.1", module: ejabberd_c2s}}
+  - {{port: {port}, ip: "127.0.0.1", backlog: 1000, module: ejabberd_http, request_handlers: {{/xmpp-websocket: ejabberd_http_ws}}}}
+  - {{port: {c2s_port}, ip: "127.0.0.1", backlog: 1000, module: ejabberd_c2s}}
 modules:
   mod_adhoc: {{}}
   mod_blocking: {{}}

@@ -135,8 +135,7 @@ class Server:
             new_id=new_id,
             admins=_admins(options),
         )
-        enabled = tuple(BUILT_IN) if options.modules_enabled is None else options.modules_enabled
-        names = [name for name in enabled if name not in options.modules_disabled]
+        names = self.catalog.enabled(options.modules_enabled, options.modules_disabled)
         load(host, names, self.catalog, partial(module_options, self._config, domain))
         return host
 

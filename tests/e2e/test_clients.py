@@ -6,7 +6,7 @@ The suite knows a server as a `Site`: what runs it behind another server adds on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import pytest
 
+from browser import Chromium
 from libraries import LIBRARIES, Failed, Library, Person, bare, joined
 from servers import PASSWORDS, config, running
 
@@ -73,15 +74,22 @@ def library(request: pytest.FixtureRequest) -> Library:
     return found
 
 
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    shared = Chromium(tmp_path_factory.mktemp("chromium"))
+    yield shared
+    shared.stop()
+
+
 @pytest.fixture
-async def join(site: Site) -> AsyncIterator[Join]:
+async def join(site: Site, chromium: Chromium) -> AsyncIterator[Join]:
     """Log an account in: `await join("alice", library, "resource")`."""
     async with AsyncExitStack() as people:
 
         async def join(name: str, library: Library, resource: str = "") -> Person:
             jid = f"{name}@{site.domain}"
             address = f"{jid}/{resource}" if resource else jid
-            return await people.enter_async_context(joined(library, site.url, address, site.passwords[jid]))
+            return await people.enter_async_context(joined(library, chromium, site.url, address, site.passwords[jid]))
 
         yield join
 
@@ -108,8 +116,8 @@ async def items(person: Person) -> dict[str, tuple[str, str, str]]:
     return {item["jid"]: (item["name"], item["subscription"], item["ask"]) for item in await person.ask("roster")}
 
 
-async def test_a_wrong_password_is_told(library: Library, site: Site) -> None:
-    async with library.start(site.url, f"alice@{site.domain}", "wrong") as alice:
+async def test_a_wrong_password_is_told(library: Library, site: Site, chromium: Chromium) -> None:
+    async with library.start(chromium, site.url, f"alice@{site.domain}", "wrong") as alice:
         refused = await alice.event("refused", "online")
         assert refused == {"event": "refused", "condition": "not-authorized"}
 
@@ -177,7 +185,7 @@ async def test_presence_is_seen_by_a_friend(library: Library, join: Join, site: 
     site.cut(alice.jid)
     await bob.sees("presence", from_=alice.jid, type="unavailable")
     await alice.sees("online")
-    await bob.sees("presence", from_=alice.bare, type="available", show="", status="")
+    await bob.sees("presence", from_=alice.bare, type="available")
     await alice.ask("leave")
     await alice.sees("offline")
     await bob.sees("presence", from_=alice.bare, type="unavailable")
@@ -186,11 +194,11 @@ async def test_presence_is_seen_by_a_friend(library: Library, join: Join, site: 
 
 async def test_messages_go_both_ways(library: Library, join: Join) -> None:
     alice, bob = await join_two(join, library)
-    for type in ("chat", "normal", "headline"):
-        await alice.ask("message", to=bob.bare, body=TEXT, type=type)
-        await bob.sees("message", from_=alice.jid, type=type, body=TEXT, delay=None)
-        await bob.ask("message", to=alice.jid, body=f"And back\n{type}", type=type)
-        await alice.sees("message", from_=bob.jid, type=type, body=f"And back\n{type}", delay=None)
+    for kind in ("chat", "normal", "headline"):
+        await alice.ask("message", to=bob.bare, body=TEXT, kind=kind)
+        await bob.sees("message", from_=alice.jid, kind=kind, body=TEXT, delay=None)
+        await bob.ask("message", to=alice.jid, body=f"And back\n{kind}", kind=kind)
+        await alice.sees("message", from_=bob.jid, kind=kind, body=f"And back\n{kind}", delay=None)
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(LIBRARIES, 2)), ids=lambda library: library.name)
@@ -198,30 +206,30 @@ async def test_libraries_understand_each_other(one: Library, other: Library, joi
     alice, bob = await asyncio.gather(join("alice", one), join("bob", other))
     await befriend(alice, bob)
     for sender, recipient in ((alice, bob), (bob, alice)):
-        await sender.ask("message", to=recipient.bare, body=TEXT, type="chat")
-        await recipient.sees("message", from_=sender.jid, type="chat", body=TEXT)
+        await sender.ask("message", to=recipient.bare, body=TEXT, kind="chat")
+        await recipient.sees("message", from_=sender.jid, kind="chat", body=TEXT)
 
 
 async def test_two_resources_of_one_account(library: Library, join: Join) -> None:
     alice = await join("alice", library)
     one, other = await asyncio.gather(join("bob", library, "one"), join("bob", library, "other"))
     assert (one.jid, other.jid) == (f"{one.bare}/one", f"{one.bare}/other")
-    await alice.ask("message", to=one.bare, body="to both", type="chat")
+    await alice.ask("message", to=one.bare, body="to both", kind="chat")
     for person in (one, other):
         await person.sees("message", from_=alice.jid, body="to both")
-    await alice.ask("message", to=one.jid, body="to one", type="chat")
+    await alice.ask("message", to=one.jid, body="to one", kind="chat")
     await one.sees("message", body="to one")
     await other.sees_no("message")
     await one.ask("leave")
     await one.sees("offline")
-    await other.ask("message", to=alice.jid, body="still here", type="chat")
+    await other.ask("message", to=alice.jid, body="still here", kind="chat")
     await alice.sees("message", from_=other.jid, body="still here")
 
 
 async def test_errors_reach_the_sender(library: Library, join: Join, site: Site) -> None:
     alice = await join("alice", library)
     nobody = f"nobody@{site.domain}"
-    id = await alice.ask("message", to=nobody, body="Hello?", type="chat")
+    id = await alice.ask("message", to=nobody, body="Hello?", kind="chat")
     await alice.sees("undelivered", from_=nobody, id=id, condition="service-unavailable")
     with pytest.raises(Failed, match="^service-unavailable$"):
         await alice.ask("unknown", jid=site.domain)
@@ -233,14 +241,14 @@ async def test_blocking(library: Library, join: Join) -> None:
     await alice.ask("block", jid=bob.bare)
     assert await alice.ask("blocked") == [bob.bare]
     await bob.sees("presence", from_=alice.jid, type="unavailable")
-    id = await bob.ask("message", to=alice.bare, body="refused", type="chat")
+    id = await bob.ask("message", to=alice.bare, body="refused", kind="chat")
     await bob.sees("undelivered", from_=alice.bare, id=id, condition="service-unavailable")
-    id = await alice.ask("message", to=bob.bare, body="refused too", type="chat")
+    id = await alice.ask("message", to=bob.bare, body="refused too", kind="chat")
     await alice.sees("undelivered", from_=bob.bare, id=id, condition="not-acceptable")
     await alice.ask("unblock", jid=bob.bare)
     assert await alice.ask("blocked") == []
     await bob.sees("presence", from_=alice.jid, type="available")
-    await bob.ask("message", to=alice.bare, body="accepted", type="chat")
+    await bob.ask("message", to=alice.bare, body="accepted", kind="chat")
     await alice.sees("message", body="accepted")
     await bob.sees_no("message")
     await alice.sees_no("message")
@@ -257,7 +265,7 @@ async def test_messages_wait_for_who_is_away(library: Library, join: Join, site:
     bob = f"bob@{site.domain}"
     before = datetime.now(UTC).replace(microsecond=0)
     for number in range(3):
-        await alice.ask("message", to=bob, body=f"{number} {TEXT}", type="chat")
+        await alice.ask("message", to=bob, body=f"{number} {TEXT}", kind="chat")
     await alice.ask("ping")
     arrived = await join("bob", library)
     for number in range(3):
@@ -282,5 +290,5 @@ async def test_a_client_comes_back_after_its_socket_is_cut(library: Library, joi
     await alice.sees("offline")
     roster = (await alice.sees("online"))["roster"]
     assert [(item["jid"], item["name"]) for item in roster] == [(bob.bare, "Bob")]
-    await bob.ask("message", to=alice.bare, body="Welcome back", type="chat")
+    await bob.ask("message", to=alice.bare, body="Welcome back", kind="chat")
     await alice.sees("message", body="Welcome back")

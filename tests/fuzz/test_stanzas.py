@@ -17,8 +17,8 @@ from xmppws.errors import StreamError
 REQUESTS = 40
 NAMES = ("alice@localhost/one", "alice@localhost/two", "bob@localhost/one")
 
-# What earlier seeds found.
-CORPUS = sorted({*range(5), 17})
+# Played one by one. A seed that finds something comes here.
+CORPUS = range(5)
 
 
 async def play(seed: int) -> Counter[str]:

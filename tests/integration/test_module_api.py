@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent.parent / "packages" / "xmppws_hello"
 HELLO = "<hello xmlns='urn:example:hello'/>"
 FILE = """
 data_dir = "{data}"
-modules_enabled = ["roster", "presence", "disco", "ping", "session", "adhoc", "hello"]
+modules_enabled = ["default", "hello"]
 [http]
 listen = ["127.0.0.1:0"]
 consider_websocket_secure = true
@@ -75,7 +75,7 @@ async def test_a_package_brings_a_module_and_a_router(tmp_path: Path, installed:
     listed = await shown()
     assert listed.count("hello") == 1 and "ping             XEP-0199" in listed and "other.example" in listed
     hooks = await shown("--hooks")
-    assert "MessageFromUser\n    guard    hello\n" in hooks
+    assert "MessageFromUser\n    guard    blocking\n    guard    hello\n" in hooks
 
 
 @pytest.fixture

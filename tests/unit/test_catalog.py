@@ -55,3 +55,15 @@ def test_an_unknown_name_has_the_nearest_one_as_a_hint() -> None:
         Catalog(BUILT_IN).find("presense")
     with pytest.raises(ModuleError, match="there are: adhoc, blocking"):
         Catalog(BUILT_IN).find("zzz")
+
+
+def test_the_default_set_can_be_added_to() -> None:
+    catalog = Catalog(BUILT_IN)
+    everything = list(BUILT_IN)
+    assert catalog.enabled(None, ()) == everything
+    assert catalog.enabled(["mine", "default", "ping"], ["disco"]) == [
+        "mine",
+        *(name for name in everything if name != "disco"),
+    ]
+    assert catalog.enabled(["ping", "mine"], ["mine"]) == ["ping"]
+    assert catalog.enabled([], ()) == []

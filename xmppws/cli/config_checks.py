@@ -37,8 +37,7 @@ def _plugin_paths(config: Config) -> Iterator[Mistake]:
 
 
 def _modules(config: Config, domain: str, host: Host, catalog: Catalog) -> Iterator[Mistake]:
-    enabled = tuple(BUILT_IN) if host.modules_enabled is None else host.modules_enabled
-    names = [name for name in enabled if name not in host.modules_disabled]
+    names = catalog.enabled(host.modules_enabled, host.modules_disabled)
     for name in names:
         yield from _module(config, _nearest(config, domain, "modules_enabled"), name, names, catalog)
     for name in host.modules_disabled:

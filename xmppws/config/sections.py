@@ -42,27 +42,9 @@ class HostOptions(Section, frozen=True, kw_only=True):
     modules_enabled: Annotated[
         tuple[str, ...] | None,
         Opt(
-            "Modules to load, in place of the default set.",
+            'Modules to load, in place of the default set, for which "default" stands in the list.',
             check=checks.module,
-            example=(
-                "adhoc",
-                "blocking",
-                "caps",
-                "contact_addresses",
-                "disco",
-                "lastactivity",
-                "offline",
-                "ping",
-                "presence",
-                "private",
-                "roster",
-                "session",
-                "subscriptions",
-                "time",
-                "uptime",
-                "vcard",
-                "version",
-            ),
+            example=("default", "mine"),
         ),
     ] = None
     modules_disabled: Annotated[

@@ -18,6 +18,8 @@ from typing import Final
 from xmppws.core.module import Module
 
 GROUP: Final = "xmppws.modules"
+DEFAULT: Final = "default"
+"""Stands in `modules_enabled` for all modules that are enabled where nothing is said."""
 
 
 class ModuleError(Exception):
@@ -37,6 +39,13 @@ class Catalog:
     def names(self) -> tuple[str, ...]:
         """The names of all modules, sorted."""
         return tuple(sorted({*self._built_in, *self._files, *self._packages}))
+
+    def enabled(self, wanted: Iterable[str] | None, disabled: Iterable[str]) -> list[str]:
+        """Return the names of the modules to load. `wanted` is None where nothing is said."""
+        names: list[str] = []
+        for name in (DEFAULT,) if wanted is None else wanted:
+            names += self._built_in if name == DEFAULT else (name,)
+        return [name for name in dict.fromkeys(names) if name not in set(disabled)]
 
     def find(self, name: str) -> type[Module]:
         """Return a module by name. Raises `ModuleError`."""

@@ -2,14 +2,11 @@
 // Argument: the program.
 import { chromium } from "playwright-core";
 
+import { ARGUMENTS } from "./chromium.mjs";
 import { serve, tell } from "./lines.mjs";
 
 const [executablePath] = process.argv.slice(2);
-const quiet = ["background-networking", "component-update", "quic", "sync"].map((feature) => `--disable-${feature}`);
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet],
-});
+const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
 const pages = new Map();
 const problems = new Map();
 

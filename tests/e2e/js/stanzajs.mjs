@@ -29,7 +29,7 @@ client.on("sasl", (sasl) => {
 });
 client.on("message", ({ from, id, type = "normal", body, delay, error }) => {
   if (type === "error") tell("undelivered", { from, id, condition: error.condition });
-  else tell("message", { from, type, body, delay: delay?.timestamp.toISOString() ?? null });
+  else tell("message", { from, kind: type, body, delay: delay?.timestamp.toISOString() ?? null });
 });
 client.on("presence", ({ from, type = "available", show = "", status = "", priority = 0 }) => {
   tell("presence", { from, type, show, status, priority });
@@ -74,7 +74,7 @@ await answer({
   approve: ({ jid }) => client.acceptSubscription(jid),
   deny: ({ jid }) => client.denySubscription(jid),
   presence: ({ show, status, priority }) => client.send("presence", { show, status, priority }),
-  message: ({ to, body, type }) => client.sendMessage({ to, body, type }),
+  message: ({ to, body, kind: type }) => client.sendMessage({ to, body, kind: type }),
   unknown: ({ jid }) => asked(client.sendIQ({ to: jid, type: "get", unknown: {} })),
   block: ({ jid }) => asked(client.block(jid)),
   unblock: ({ jid }) => asked(client.unblock(jid)),

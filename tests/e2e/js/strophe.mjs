@@ -46,7 +46,7 @@ function message(stanza) {
   const [delay] = stanza.getElementsByTagName("delay");
   const body = text(stanza, "body");
   if (type === "error") tell("undelivered", { from, id, condition: condition(stanza) });
-  else tell("message", { from, type, body, delay: delay?.getAttribute("stamp") ?? null });
+  else tell("message", { from, kind: type, body, delay: delay?.getAttribute("stamp") ?? null });
   return true;
 }
 
@@ -106,7 +106,7 @@ async function discoInfo({ jid }) {
   };
 }
 
-function send({ to, body, type }) {
+function send({ to, body, kind: type }) {
   const id = connection.getUniqueId();
   connection.send($msg({ to, id, type }).c("body").t(body));
   return id;

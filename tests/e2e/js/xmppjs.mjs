@@ -1,4 +1,5 @@
-// xmpp.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password.
+// xmpp.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password, and the SASL
+// mechanism unless xmpp.js shall choose.
 import { client, jid as parse, xml } from "@xmpp/client";
 import WebSocket from "ws";
 
@@ -7,9 +8,11 @@ import { answer, tell } from "./lines.mjs";
 // Node has a WebSocket of its own from version 22 on.
 globalThis.WebSocket ??= WebSocket;
 
-const [url, jid, password] = process.argv.slice(2);
+const [url, jid, password, mechanism] = process.argv.slice(2);
 const { local: username, domain, resource } = parse(jid);
-const entity = client({ service: url, domain, username, password, ...(resource && { resource }) });
+const credentials = mechanism && ((authenticate) => authenticate({ username, password }, mechanism));
+const account = credentials ? { credentials } : { username, password };
+const entity = client({ service: url, domain, ...account, ...(resource && { resource }) });
 const { iqCaller, iqCallee } = entity;
 entity.reconnect.delay = 200;
 
@@ -42,7 +45,7 @@ function message(stanza) {
     return tell("undelivered", { from, id, condition: condition.name });
   }
   const delay = stanza.getChild("delay", "urn:xmpp:delay");
-  tell("message", { from, type, body: stanza.getChildText("body"), delay: delay?.attrs.stamp ?? null });
+  tell("message", { from, kind: type, body: stanza.getChildText("body"), delay: delay?.attrs.stamp ?? null });
 }
 
 function presence(stanza) {
@@ -72,7 +75,7 @@ async function discoInfo({ jid }) {
   };
 }
 
-async function send({ to, body, type }) {
+async function send({ to, body, kind: type }) {
   const id = `m${Math.random()}`;
   await entity.send(xml("message", { to, id, type }, xml("body", {}, body)));
   return id;

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from gi.repository import Gio, GLib  # type: ignore[import-not-found]
@@ -75,7 +76,7 @@ class Person:
             "approve": lambda jid: done(presence.subscribed(jid)),
             "deny": lambda jid: done(presence.unsubscribed(jid)),
             "presence": lambda **facts: done(presence.send(**facts)),
-            "message": lambda to, body, type: done(self.client.send_stanza(Message(to, body, typ=type))),
+            "message": lambda to, body, kind: done(self.client.send_stanza(Message(to, body, typ=kind))),
             "unknown": self._unknown,
             "block": lambda jid: self._ask(blocking.block([jid])),
             "unblock": lambda jid: self._ask(blocking.unblock([jid])),
@@ -137,8 +138,8 @@ class Person:
         if message.type.is_error:
             tell("undelivered", **{"from": sender}, id=message.id, condition=message.error.condition)
             return
-        delay = GLib.DateTime.new_from_unix_utc(int(message.timestamp)).format_iso8601() if message.has_server_delay else None
-        tell("message", **{"from": sender}, type=message.type.value, body=message.body, delay=delay)
+        delay = datetime.fromtimestamp(message.timestamp, UTC).isoformat() if message.has_server_delay else None
+        tell("message", **{"from": sender}, kind=message.type.value, body=message.body, delay=delay)
 
     def _presence(self, _client: Any, _stanza: Any, presence: Any) -> None:
         show = "" if presence.show.is_online else presence.show.value

@@ -17,13 +17,13 @@ export class Chats {
     this.#scrollToEnd();
   }
 
-  /** Add a message; `id` is that of one's own, by which `failed` finds it. */
-  add(jid, body, { mine = false, id = "" } = {}) {
+  /** Add a message; `id` is that of one's own, by which `failed` finds it, `delay` when one arrived that had to wait. */
+  add(jid, body, { mine = false, id = "", delay = "" } = {}) {
     const list = this.#chat(jid);
     const entry = document.createElement("li");
     entry.className = mine ? "mine" : "theirs";
     entry.dataset.id = id;
-    entry.append(span("unseen", mine ? "You: " : `${jid}: `), span("body", body), timestamp());
+    entry.append(span("unseen", mine ? "You: " : `${jid}: `), span("body", body), delay ? delayed(delay) : timestamp());
     list.append(entry);
     if (list.children.length > MOST_ENTRIES) list.firstChild.remove();
     if (mine) this.#scrollToEnd();
@@ -47,6 +47,7 @@ export class Chats {
     if (!list) {
       list = document.createElement("ol");
       list.hidden = true;
+      list.dataset.jid = jid;
       this.#log.append(list);
       this.#chats.set(jid, list);
     }
@@ -68,8 +69,19 @@ function span(className, text) {
 
 function timestamp() {
   const now = new Date();
+  return time(now.toISOString(), now.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
+}
+
+function delayed(stamp) {
+  const made = time(stamp, new Date(stamp).toLocaleString([], { dateStyle: "short", timeStyle: "short" }));
+  made.className = "delayed";
+  made.title = "Sent while you were away";
+  return made;
+}
+
+function time(stamp, text) {
   const made = document.createElement("time");
-  made.dateTime = now.toISOString();
-  made.textContent = now.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  made.dateTime = stamp;
+  made.textContent = text;
   return made;
 }

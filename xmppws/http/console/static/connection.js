@@ -26,7 +26,7 @@ export class Connection {
 
   constructor(url, account, listener) {
     this.#url = url;
-    this.#account = { ...account, resource: "" };
+    this.#account = { ...account };
     this.#listener = listener;
   }
 
@@ -53,9 +53,15 @@ export class Connection {
     this.#wake();
   }
 
-  /** Send a chat message and return its id. */
-  sendMessage(to, body) {
-    return this.#session.sendMessage(to, body);
+  /** The login of now, or the last one. */
+  get session() {
+    return this.#session;
+  }
+
+  /** Show this presence, now and after each login to come. */
+  appear(presence) {
+    this.#account.presence = presence;
+    this.#session.appear(presence);
   }
 
   async #once() {

@@ -4,12 +4,13 @@
 
 import { Chats } from "./chat.js";
 import { Connection } from "./connection.js";
-import { Contacts } from "./contacts.js";
+import { Contacts, Requests, showActions } from "./contacts.js";
 import { Frames } from "./frames.js";
 import { bare, complete, split } from "./jid.js";
 import { CAN_SCRAM } from "./sasl.js";
 import { Seen } from "./seen.js";
 import { inWords } from "./words.js";
+import { NotWellFormed } from "./xml.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -19,6 +20,7 @@ class Console {
   #open = "";
   #account = "";
   #contacts = new Contacts(byId("contacts"), (jid) => this.#openChat(jid));
+  #requests = new Requests(byId("requests"), (jid, type) => this.#connection.session.sendSubscription(jid, type));
   #chats = new Chats(byId("log"));
   #frames = new Frames(byId("frame-list"), byId("frame-count"));
   #seen = new Seen(byId("facts"), byId("warnings"), byId("seen-summary"));
@@ -30,7 +32,10 @@ class Console {
     onSubmit("login", () => this.#login());
     onSubmit("new-chat", () => this.#newChat());
     onSubmit("compose", () => this.#send());
-    byId("body").addEventListener("keydown", sendOnEnter);
+    onSubmit("type", () => this.#sendTyped());
+    onSubmit("presence", () => {});
+    byId("presence").addEventListener("change", () => this.#connection.appear(ownPresence()));
+    for (const id of ["body", "stanza"]) byId(id).addEventListener("keydown", sendOnEnter);
     byId("logout").addEventListener("click", () => this.#connection.leave());
     byId("reconnect").addEventListener("click", () => this.#connection.retry());
     byId("clear-frames").addEventListener("click", () => this.#frames.clear());
@@ -41,14 +46,14 @@ class Console {
 
   #login() {
     const jid = complete(byId("jid").value, defaultDomain());
-    const { local: username, domain } = split(jid);
+    const { local: username, domain, resource } = split(jid);
     if (!username || !domain) return showProblem(`“${jid}” is no address; it looks like name@${defaultDomain()}.`);
     showProblem("");
     byId("login").inert = true;
     // After an end that nobody wanted the same account finds its chats again.
     if (jid !== this.#account) this.#forget();
     this.#account = jid;
-    const account = { username, domain, password: byId("password").value };
+    const account = { username, domain, resource, password: byId("password").value, presence: ownPresence() };
     this.#connection = new Connection(this.#url, account, this.#listener());
     this.#connection.run();
   }
@@ -59,10 +64,12 @@ class Console {
       bound: (jid) => this.#bound(jid),
       waiting: (error, milliseconds) => this.#waiting(error, milliseconds),
       ended: (error) => this.#ended(error),
-      contact: ({ jid, name, removed }) => this.#contact(jid, name, removed),
+      contact: (item) => this.#contact(item),
       presence: (presence) => this.#contacts.presence(presence),
-      message: ({ jid, body }) => this.#arrived(bare(jid), body),
+      request: (jid) => this.#requests.add(jid),
+      message: ({ jid, body, delay }) => this.#arrived(bare(jid), body, delay),
       failed: ({ jid, id, error }) => this.#chats.failed(bare(jid), id, inWords(error)),
+      refused: (error) => (byId("status").textContent = inWords(error)),
       frame: (direction, text) => this.#frames.add(direction, text),
       ponged: (milliseconds) => this.#ponged(milliseconds),
     };
@@ -100,6 +107,7 @@ class Console {
   #forget() {
     this.#open = "";
     this.#contacts.clear();
+    this.#requests.clear();
     this.#chats.clear();
     closeChat();
   }
@@ -110,25 +118,42 @@ class Console {
     byId("reconnect").hidden = state !== "waiting";
     if (state !== "online") byId("ping").hidden = true;
     // What is being written stays; it can be sent when the stream is back.
-    byId("compose").querySelector("button").disabled = state !== "online";
+    for (const id of ["compose", "type"]) byId(id).querySelector("button").disabled = state !== "online";
+    for (const id of ["presence", "requests", "actions"]) byId(id).inert = state !== "online";
   }
 
-  #contact(jid, name, removed) {
-    if (removed) this.#contacts.remove(jid);
-    else this.#contacts.set(jid, name);
+  #contact(item) {
+    if (item.subscription === "remove") this.#contacts.remove(item.jid);
+    else this.#contacts.set(item);
+    this.#contactsChanged();
+  }
+
+  #contactsChanged() {
     byId("no-contacts").hidden = this.#contacts.size > 0;
+    if (this.#open) showActions(byId("actions"), this.#contacts.get(this.#open), (type) => this.#act(this.#open, type));
+  }
+
+  #act(jid, type) {
+    const { session } = this.#connection;
+    if (type === "set") {
+      const name = prompt(`Name for ${jid}`, this.#contacts.get(jid).name);
+      if (name !== null) session.setContact({ jid, name });
+    } else if (type === "remove") {
+      if (confirm(`Remove ${jid} from your roster?`)) session.setContact({ jid, subscription: "remove" });
+    } else session.sendSubscription(jid, type);
   }
 
   #newChat() {
     const jid = bare(complete(byId("new-jid").value, defaultDomain()));
     byId("new-jid").value = "";
-    this.#contact(jid, "", false);
     this.#openChat(jid);
   }
 
   #openChat(jid) {
     this.#open = jid;
+    this.#contacts.add(jid);
     this.#contacts.select(jid);
+    this.#contactsChanged();
     this.#chats.open(jid);
     byId("chat-title").textContent = jid;
     byId("no-chat").hidden = true;
@@ -136,17 +161,28 @@ class Console {
     byId("body").focus();
   }
 
-  #arrived(jid, body) {
-    this.#contact(jid, "", false);
+  #arrived(jid, body, delay) {
+    this.#contacts.add(jid);
     this.#contacts.arrived(jid);
-    this.#chats.add(jid, body);
+    this.#contactsChanged();
+    this.#chats.add(jid, body, { delay });
   }
 
   #send() {
     const body = byId("body").value.trim();
     if (!body || byId("bar").dataset.state !== "online") return;
-    this.#chats.add(this.#open, body, { mine: true, id: this.#connection.sendMessage(this.#open, body) });
+    this.#chats.add(this.#open, body, { mine: true, id: this.#connection.session.sendMessage(this.#open, body) });
     byId("body").value = "";
+  }
+
+  #sendTyped() {
+    try {
+      this.#connection.session.sendText(byId("stanza").value);
+      byId("stanza").value = "";
+    } catch (error) {
+      if (!(error instanceof NotWellFormed)) throw error;
+      this.#frames.add("note", `This is not well-formed and was not sent: ${error.message}`);
+    }
   }
 }
 
@@ -174,17 +210,22 @@ function sendOnEnter(event) {
   // While an input method composes a character, Enter belongs to it.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  byId("compose").requestSubmit();
+  event.target.form.requestSubmit();
+}
+
+function ownPresence() {
+  return { show: byId("show").value, status: byId("own-status").value.trim() };
 }
 
 function showApp(shown) {
   byId("login").inert = false;
-  for (const id of ["app", "logout", "me"]) byId(id).hidden = !shown;
+  for (const id of ["app", "logout", "me", "presence", "type"]) byId(id).hidden = !shown;
   byId("login").hidden = shown;
 }
 
 function closeChat() {
   byId("chat-title").textContent = "No chat is open";
+  byId("actions").replaceChildren();
   byId("no-chat").hidden = false;
   byId("no-contacts").hidden = false;
   byId("compose").hidden = true;

@@ -1,4 +1,4 @@
-// The list of contacts: the roster, and everybody else a chat was opened with.
+// The list of contacts: the roster, and everybody else a chat was opened with; and who asks to become one.
 
 import { bare, split } from "./jid.js";
 
@@ -20,11 +20,20 @@ export class Contacts {
     return this.#contacts.size;
   }
 
-  /** Add a contact, or change its name. */
-  set(jid, name) {
+  /** Return the contact with this JID: {jid, name, subscription, ask}; of who is not in the roster all but `jid` is "". */
+  get(jid) {
+    return this.#contacts.get(jid) ?? stranger(jid);
+  }
+
+  /** Take somebody into the list. */
+  add(jid) {
+    if (!this.#contacts.has(jid)) this.#show(this.#add(jid));
+  }
+
+  /** Take a roster item over. */
+  set({ jid, name, subscription, ask }) {
     const contact = this.#contacts.get(jid) ?? this.#add(jid);
-    contact.name = name || contact.name;
-    this.#show(contact);
+    this.#show(Object.assign(contact, { name, subscription, ask }));
   }
 
   remove(jid) {
@@ -83,23 +92,90 @@ export class Contacts {
     button.addEventListener("click", () => this.#onSelect(jid));
     item.append(button);
     this.#list.append(item);
-    const contact = { jid, name: "", unread: 0, resources: new Map(), item };
+    const contact = { ...stranger(jid), unread: 0, resources: new Map(), item };
     this.#contacts.set(jid, contact);
     return contact;
   }
 
-  #show({ jid, name, unread, resources, item }) {
+  #show({ jid, name, subscription, ask, unread, resources, item }) {
     const button = item.firstChild;
     const [nameSpan, stateSpan, unreadSpan] = button.children;
     // The resource whose presence came last speaks for the contact.
     const latest = [...resources.values()].at(-1);
     nameSpan.textContent = name || jid;
-    stateSpan.textContent = latest ? latest.status || SHOW[latest.show] || "online" : "offline";
+    stateSpan.textContent = latest ? latest.status || SHOW[latest.show] || "online" : ask ? "not approved yet" : "offline";
     unreadSpan.textContent = unread || "";
     unreadSpan.setAttribute("aria-label", unread ? `${unread} unread` : "");
     button.title = jid;
     button.dataset.presence = latest ? latest.show || "online" : "offline";
+    button.dataset.subscription = subscription;
+    button.dataset.ask = ask;
     if (jid === this.#selected) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   }
+}
+
+/** Who wants to see this account's presence, until that is answered. */
+export class Requests {
+  #list;
+  #answer;
+
+  /** `answer(jid, type)` is called with the type of the presence stanza, "subscribed" or "unsubscribed". */
+  constructor(list, answer) {
+    this.#list = list;
+    this.#answer = answer;
+  }
+
+  /** Show a request; the server repeats those that wait at each login. */
+  add(jid) {
+    if ([...this.#list.children].some((item) => item.dataset.jid === jid)) return;
+    const item = document.createElement("li");
+    item.dataset.jid = jid;
+    item.append(`${jid} wants to see when you are online.`);
+    for (const [label, type] of [["Allow", "subscribed"], ["Refuse", "unsubscribed"]]) {
+      item.append(button(label, () => this.#answered(item, type)));
+    }
+    this.#list.append(item);
+  }
+
+  clear() {
+    this.#list.replaceChildren();
+  }
+
+  #answered(item, type) {
+    item.remove();
+    this.#answer(item.dataset.jid, type);
+  }
+}
+
+// In the words of RFC 6121: "to" sees the contact's presence, "from" shows the own one, "both" does both.
+const ACTIONS = [
+  { label: "Add…", type: "set", fits: ({ subscription }) => !subscription },
+  { label: "Rename…", type: "set", fits: ({ subscription }) => subscription },
+  { label: "Subscribe", type: "subscribe", fits: ({ subscription, ask }) => !isOneOf(subscription, "to", "both") && !ask },
+  { label: "Unsubscribe", type: "unsubscribe", fits: ({ subscription, ask }) => isOneOf(subscription, "to", "both") || ask },
+  { label: "Hide my presence", type: "unsubscribed", fits: ({ subscription }) => isOneOf(subscription, "from", "both") },
+  { label: "Remove…", type: "remove", fits: ({ subscription }) => subscription },
+];
+
+/** Show what can be done about a contact; `act(type)` does it. */
+export function showActions(place, contact, act) {
+  place.replaceChildren(...ACTIONS.filter(({ fits }) => fits(contact)).map(({ label, type }) => button(label, () => act(type))));
+}
+
+function stranger(jid) {
+  return { jid, name: "", subscription: "", ask: "" };
+}
+
+function isOneOf(text, ...texts) {
+  return texts.includes(text);
+}
+
+function button(label, onClick) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "quiet";
+  made.textContent = label;
+  made.addEventListener("click", onClick);
+  return made;
 }

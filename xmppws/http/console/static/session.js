@@ -4,15 +4,16 @@
 import { bare } from "./jid.js";
 import { authenticate } from "./sasl.js";
 import { NoAnswer, Stream } from "./stream.js";
-import { NS, child, childText, element, is } from "./xml.js";
+import { NS, child, childText, element, is, parse } from "./xml.js";
 
 const PING_INTERVAL = 20_000;
 const PING_TIMEOUT = 10_000;
 
 /**
- * What happens is told to `listener`, an object with the methods bound(jid), contact({jid, name, removed}),
- * presence({jid, available, show, status}), message({jid, body}), failed({jid, id, error}), frame(direction, text) and
- * ponged(milliseconds), the round trip of a ping.
+ * What happens is told to `listener`, an object with the methods bound(jid), contact({jid, name, subscription, ask}),
+ * presence({jid, available, show, status}), request(jid) for a subscription, message({jid, body, delay}),
+ * failed({jid, id, error}), refused(error) of a change to the roster, frame(direction, text) and ponged(milliseconds), the
+ * round trip of a ping.
  */
 export class Session {
   #stream;
@@ -24,7 +25,7 @@ export class Session {
   #pinging = 0;
   #patience = 0;
 
-  /** `account` is {username, domain, password, resource}; with resource "" the server chooses one. */
+  /** `account` is {username, domain, password, resource, presence}; with resource "" the server chooses one. */
   constructor(url, account, listener) {
     this.#account = account;
     this.#listener = listener;
@@ -41,7 +42,7 @@ export class Session {
       await this.#stream.open(domain);
       this.#jid = await this.#bind(resource);
       this.#listener.bound(this.#jid);
-      this.#appear();
+      this.#start();
       this.#ping();
       this.#pinging = setInterval(() => this.#ping(), PING_INTERVAL);
       for (;;) this.#stanza(await this.#stream.receive());
@@ -65,6 +66,30 @@ export class Session {
     return id;
   }
 
+  /** Send what somebody typed: stanzas, in jabber:client unless they say otherwise. Throws `NotWellFormed`. */
+  sendText(text) {
+    for (const stanza of parse(`<typed xmlns="${NS.client}">${text}</typed>`).children) this.#stream.send(stanza);
+  }
+
+  /** Show this presence to everybody who is subscribed to it. */
+  appear({ show, status }) {
+    const children = Object.entries({ show, status }).filter(([, text]) => text);
+    this.#send("presence", {}, ...children.map(([name, text]) => element(NS.client, name, {}, text)));
+  }
+
+  /** Ask for, end, grant or cancel a subscription (RFC 6121 section 3), by the type of the presence stanza. */
+  sendSubscription(to, type) {
+    this.#send("presence", { to, type });
+  }
+
+  /** Change the attributes of a roster item, or add one; subscription "remove" removes it. */
+  setContact(item) {
+    const query = element(NS.roster, "query", {}, element(NS.roster, "item", item));
+    this.#request("set", query, (answer) => {
+      if (answer.getAttribute("type") === "error") this.#listener.refused(new StanzaFailed(answer));
+    });
+  }
+
   async #bind(resource) {
     const wanted = resource ? [element(NS.bind, "resource", {}, resource)] : [];
     this.#send("iq", { type: "set", id: this.#newId() }, element(NS.bind, "bind", {}, ...wanted));
@@ -73,11 +98,11 @@ export class Session {
     return childText(child(result, NS.bind, "bind"), NS.bind, "jid");
   }
 
-  #appear() {
+  #start() {
     // RFC 6121 section 2.2: the roster first, so that it is known whose presence arrives.
     this.#request("get", element(NS.roster, "query"), (answer) => {
       if (answer.getAttribute("type") === "result") this.#rosterItems(answer);
-      this.#send("presence", {});
+      this.appear(this.#account.presence);
     });
   }
 
@@ -134,16 +159,16 @@ export class Session {
 
   #rosterItems(iq) {
     for (const item of child(iq, NS.roster, "query")?.children ?? []) {
-      const jid = item.getAttribute("jid");
-      const removed = item.getAttribute("subscription") === "remove";
-      if (jid) this.#listener.contact({ jid, name: item.getAttribute("name") ?? "", removed });
+      const [jid, name, subscription, ask] = ["jid", "name", "subscription", "ask"].map((key) => item.getAttribute(key) ?? "");
+      if (jid) this.#listener.contact({ jid, name, subscription: subscription || "none", ask });
     }
   }
 
   #presence(root) {
     const type = root.getAttribute("type") ?? "";
     const jid = root.getAttribute("from") ?? "";
-    // Other types are errors, and requests that this page does not answer yet.
+    if (type === "subscribe") this.#listener.request(bare(jid));
+    // What comes of a subscription is pushed as a roster item, too.
     if (type !== "" && type !== "unavailable") return;
     this.#listener.presence({
       jid,
@@ -158,7 +183,13 @@ export class Session {
     const jid = root.getAttribute("from") ?? this.#account.domain;
     const body = childText(root, NS.client, "body");
     if (type === "error") this.#listener.failed({ jid, id: root.id, error: new StanzaFailed(root) });
-    else if (body && type !== "groupchat") this.#listener.message({ jid, body });
+    else if (body && type !== "groupchat") this.#listener.message({ jid, body, delay: this.#delay(root) });
+  }
+
+  // XEP-0203: when the server got the message, "" for one that did not wait there. Others' stamps are not its word.
+  #delay(message) {
+    const stamps = [...message.children].filter((found) => is(found, NS.delay, "delay") && this.#isOwn(found));
+    return stamps[0]?.getAttribute("stamp") ?? "";
   }
 
   // A push or an answer in the account's name that comes from somebody else is forged (RFC 6121 section 2.1.6).

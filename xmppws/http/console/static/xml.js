@@ -13,6 +13,7 @@ export const NS = Object.freeze({
   stanzaErrors: "urn:ietf:params:xml:ns:xmpp-stanzas",
   roster: "jabber:iq:roster",
   ping: "urn:xmpp:ping",
+  delay: "urn:xmpp:delay",
 });
 
 // XML 1.0 section 2.2: these characters cannot stand in XML at all, not even escaped. Half a surrogate pair is one of them.
