@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_FILES := setup.cfg pyproject.toml
 # command:package of what the end-to-end tests start
-E2E := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus mandoc:mandoc \
+E2E_COMMANDS := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus mandoc:mandoc \
 	prosody:prosody ejabberdctl:ejabberd
+# module:package of what they import in the system's own Python, as it is for no virtual environment
+E2E_MODULES := nbxmpp:python3-nbxmpp
 
 .PHONY: run test lint bench soak docs clean system-packages node-packages
 
@@ -60,8 +62,11 @@ $(VENV)/.installed-dev: $(BUILD_FILES) | $(BIN)/pip
 # The tests start them themselves: as long as this file says so, packages do not start their services.
 POLICY := /usr/sbin/policy-rc.d
 system-packages:
-	@missing=; for pair in $(E2E); do \
+	@missing=; for pair in $(E2E_COMMANDS); do \
 		PATH="$$PATH:/usr/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	for pair in $(E2E_MODULES); do \
+		/usr/bin/python3 -c "import $${pair%%:*}" 2>/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	test -z "$$missing" && exit 0; \
 	install="apt-get install -y --no-install-recommends$$missing"; \

@@ -1,8 +1,8 @@
 """Other people's client libraries, all told what to do in the same words, so that one suite drives them all.
 
-A script of tests/e2e/js or tests/e2e/py translates between these words and one library. It logs in, asks for the roster,
-sends presence, and comes back when the connection is lost. Each action is answered with "done" and a result, or with
-"failed" and the condition of the stanza error:
+A script of tests/e2e/js or tests/e2e/py translates between these words and one library. It logs in, asks for the
+roster, sends presence, and comes back when the connection is lost. Each action is answered with "done" and a result, or
+with "failed" and the condition of the stanza error:
 
     roster                          the items: jid, name, subscription, ask
     set (jid, name) · remove (jid)  change the roster

@@ -66,7 +66,11 @@ shaper_rules:
   max_user_sessions: infinity
   max_user_offline_messages: 100
 listen:
-  - {{port: {port}, ip: "127.0.0.1", backlog: 1000, module: ejabberd_http, request_handlers: {{/xmpp-websocket: ejabberd_http_ws}}}}
+  - port: {port}
+    ip: "127.0.0.1"
+    backlog: 1000
+    module: ejabberd_http
+    request_handlers: {{/xmpp-websocket: ejabberd_http_ws}}
   - {{port: {c2s_port}, ip: "127.0.0.1", backlog: 1000, module: ejabberd_c2s}}
 modules:
   mod_adhoc: {{}}

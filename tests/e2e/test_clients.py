@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
@@ -16,7 +16,7 @@ from typing import TypeAlias
 import pytest
 
 from browser import Chromium
-from libraries import LIBRARIES, Failed, Library, Person, bare, joined
+from libraries import LIBRARIES, XMPPJS_WITH_SCRAM, Failed, Library, Person, bare, joined
 from servers import PASSWORDS, config, running
 
 pytestmark = pytest.mark.e2e
@@ -56,13 +56,13 @@ async def local() -> AsyncIterator[Site]:
         yield Site(server.url, {f"{name}@localhost": password for name, password in PASSWORDS.items()}, cut)
 
 
-SITES: Mapping[str, Callable[[], AbstractAsyncContextManager[Site]]] = {"local": local}
+SITES = {"local": local}
 
 
 Join: TypeAlias = Callable[..., Awaitable[Person]]
 
 
-@pytest.fixture(params=SITES.values(), ids=SITES)
+@pytest.fixture(params=SITES.values(), ids=list(SITES))
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with request.param() as started:
         yield started
@@ -114,6 +114,11 @@ async def befriend(one: Person, other: Person) -> None:
 async def items(person: Person) -> dict[str, tuple[str, str, str]]:
     """Return the roster: name, subscription and ask by JID."""
     return {item["jid"]: (item["name"], item["subscription"], item["ask"]) for item in await person.ask("roster")}
+
+
+async def test_xmppjs_logs_in_with_scram(join: Join) -> None:
+    alice = await join("alice", XMPPJS_WITH_SCRAM)
+    await alice.ask("ping")
 
 
 async def test_a_wrong_password_is_told(library: Library, site: Site, chromium: Chromium) -> None:
@@ -231,7 +236,7 @@ async def test_errors_reach_the_sender(library: Library, join: Join, site: Site)
     nobody = f"nobody@{site.domain}"
     id = await alice.ask("message", to=nobody, body="Hello?", kind="chat")
     await alice.sees("undelivered", from_=nobody, id=id, condition="service-unavailable")
-    with pytest.raises(Failed, match="^service-unavailable$"):
+    with pytest.raises(Failed, match=r"^service-unavailable$"):
         await alice.ask("unknown", jid=site.domain)
 
 

@@ -190,6 +190,58 @@ async def test_the_page_comes_back_after_its_socket_is_cut(open_page: Open, serv
     assert not [line for line in await alice.problems() if not line.startswith("WebSocket connection to ")]
 
 
+async def test_what_is_typed_is_sent_as_stanzas(open_page: Open) -> None:
+    page = await open_page("alice")
+    await log_in(page, "alice")
+    await page.wait("#me:has-text('alice@localhost/')")
+    await page.click("#frames summary")
+    await page.fill("#stanza", "<iq type='get' id='typed'><ping xmlns='urn:xmpp:ping'/></iq>")
+    await page.press("#stanza", "Enter")
+    await page.wait("#frame-list .sent:has-text('<iq xmlns=\"jabber:client\" type=\"get\" id=\"typed\">')")
+    await page.wait("#frame-list .received:has-text('id=\"typed\"'):has-text('type=\"result\"')")
+    await page.fill("#stanza", "<iq type='get'>")
+    await page.press("#stanza", "Enter")
+    await page.wait("#frame-list .note:has-text('not well-formed')")
+    assert await page.evaluate("document.getElementById('stanza').value") == "<iq type='get'>"
+
+
+async def test_presence_is_shown_again_after_the_connection_was_lost(open_page: Open, server: Running) -> None:
+    alice, bob = await open_page("alice"), await open_page("bob")
+    await log_in(bob, "bob")
+    await log_in(alice, "alice")
+    await alice.wait("#bar[data-state=online]")
+    await alice.evaluate("document.getElementById('show').value = 'dnd'")
+    await alice.fill("#own-status", "Grüße")
+    await alice.press("#own-status", "Enter")
+    await bob.wait("#contacts button[data-presence=dnd]:has-text('Grüße')")
+    cut(server, "alice")
+    await bob.wait("#contacts button[data-presence=offline]:has-text('Alice')")
+    await alice.click("#reconnect")
+    await bob.wait("#contacts button[data-presence=dnd]:has-text('Grüße')")
+
+
+async def test_a_roster_change_that_is_refused_says_so(open_page: Open) -> None:
+    page = await open_page("alice", script="globalThis.prompt = () => 'x'.repeat(5000)")
+    await log_in(page, "alice")
+    await page.click("#contacts button:has-text('Bob')")
+    await page.click("#actions button:has-text('Rename')")
+    await page.wait("#status:has-text('(not-acceptable)')")
+    assert await page.texts("#contacts .name") == ["Bob"]
+
+
+async def test_only_the_servers_word_counts_for_a_delay(open_page: Open, server: Running) -> None:
+    page = await open_page("alice")
+    await log_in(page, "alice")
+    await page.wait("#bar[data-state=online]")
+    async with logged_in(server.url, "bob", PASSWORDS["bob"]) as bob:
+        delay = "<delay xmlns='urn:xmpp:delay' from='bob@localhost' stamp='2002-09-10T23:08:25Z'/>"
+        body = f"<body>old</body>{delay}"
+        await bob.send(f"<message xmlns='jabber:client' to='alice@localhost' type='chat'>{body}</message>")
+        await page.wait("#contacts button:has-text('1')")
+    assert await page.texts("#log .body") == ["old"]
+    assert await page.texts("#log .delayed") == []
+
+
 async def test_a_session_that_was_replaced_does_not_fight_back(open_page: Open, server: Running) -> None:
     page = await open_page("alice")
     await log_in(page, "alice")

@@ -25,6 +25,7 @@ from xmppws.core.events import (
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Target, Xep, iq_get, iq_set, keyvalue_store, on
+from xmppws.core.session import Session
 from xmppws.errors import BadRequest, JidMalformed, NotAcceptable, ResourceConstraint, ServiceUnavailable
 from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
@@ -59,7 +60,7 @@ class Blocking(Module):
         # Of accounts with sessions: every stanza asks for it.
         self._known: dict[Jid, frozenset[str]] = {}
         # Who has asked for the list is told of changes (section 3.3).
-        self._interested: dict[Jid, set[Jid]] = {}
+        self._interested: dict[Jid, set[Session]] = {}
 
     @on(MessageFromUser, Phase.GUARD)
     def message_sent(self, event: MessageFromUser) -> Verdict | Awaitable[Verdict]:
@@ -114,7 +115,7 @@ class Blocking(Module):
     def forget(self, event: SessionEnded) -> None:
         """Forget what only sessions need."""
         account = event.session.jid.bare
-        self._interested.get(account, set()).discard(event.session.jid)
+        self._interested.get(account, set()).discard(event.session)
         if not self.host.sessions.of(account):
             self._known.pop(account, None)
             self._interested.pop(account, None)
@@ -124,8 +125,9 @@ class Blocking(Module):
         """Return the list (section 3.2)."""
         assert iq.sender is not None
         account = iq.sender.bare
-        if self.host.sessions.find(iq.sender) is not None:
-            self._interested.setdefault(account, set()).add(iq.sender)
+        session = self.host.sessions.find(iq.sender)
+        if session is not None:
+            self._interested.setdefault(account, set()).add(session)
         return iq.result(_write("blocklist", sorted(await self._list(account))))
 
     @iq_set(ns.BLOCKING, "block", to=Target.SELF)
@@ -199,6 +201,8 @@ class Blocking(Module):
         except BaseException:
             self._known.pop(account, None)
             raise
+        if not self.host.sessions.of(account):
+            self._known.pop(account, None)  # The session has ended meanwhile.
 
     async def _tell_contacts(self, account: Jid, concerned: Callable[[Jid], bool], *, shown: bool) -> None:
         wanted = RosterWanted(account)
@@ -216,8 +220,9 @@ class Blocking(Module):
 
     def _push(self, account: Jid, payload: Element) -> None:
         push = iq("set", payload, to=account, sender=account, id=self.host.new_id())
+        interested = self._interested.get(account, ())
         for session in self.host.sessions.of(account):
-            if session.jid in self._interested.get(account, ()):
+            if session in interested:
                 session.send(push.addressed(to=session.jid, sender=account))
 
 

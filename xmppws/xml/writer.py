@@ -27,7 +27,8 @@ def child(
 
 def serialize(root: Element) -> bytes:
     """Write an element with all that its descendants need declared (RFC 7395 section 3.3.3)."""
-    return etree.tostring(root, encoding="utf-8", with_tail=False)
+    # As text first: libxml2 looks for an encoder for every other encoding, each time.
+    return etree.tostring(root, encoding="unicode", with_tail=False).encode()
 
 
 def attribute(value: str) -> bytes:

@@ -74,7 +74,7 @@ await answer({
   approve: ({ jid }) => client.acceptSubscription(jid),
   deny: ({ jid }) => client.denySubscription(jid),
   presence: ({ show, status, priority }) => client.send("presence", { show, status, priority }),
-  message: ({ to, body, kind: type }) => client.sendMessage({ to, body, kind: type }),
+  message: ({ to, body, kind: type }) => client.sendMessage({ to, body, type }),
   unknown: ({ jid }) => asked(client.sendIQ({ to: jid, type: "get", unknown: {} })),
   block: ({ jid }) => asked(client.block(jid)),
   unblock: ({ jid }) => asked(client.unblock(jid)),

@@ -1,5 +1,5 @@
-// xmpp.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password, and the SASL
-// mechanism unless xmpp.js shall choose.
+// xmpp.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password, and
+// "PLAIN" unless xmpp.js shall choose the SASL mechanism.
 import { client, jid as parse, xml } from "@xmpp/client";
 import WebSocket from "ws";
 
@@ -10,8 +10,10 @@ globalThis.WebSocket ??= WebSocket;
 
 const [url, jid, password, mechanism] = process.argv.slice(2);
 const { local: username, domain, resource } = parse(jid);
-const credentials = mechanism && ((authenticate) => authenticate({ username, password }, mechanism));
-const account = credentials ? { credentials } : { username, password };
+// Its PLAIN sends the characters of a password as bytes, which is no UTF-8 outside ASCII.
+const octets = Buffer.from(password, "utf8").toString("latin1");
+const plain = (authenticate) => authenticate({ username, password: octets }, "PLAIN");
+const account = mechanism === "PLAIN" ? { credentials: plain } : { username, password };
 const entity = client({ service: url, domain, ...account, ...(resource && { resource }) });
 const { iqCaller, iqCallee } = entity;
 entity.reconnect.delay = 200;

@@ -4,11 +4,12 @@
 
 import { Chats } from "./chat.js";
 import { Connection } from "./connection.js";
-import { Contacts, Requests, showActions } from "./contacts.js";
+import { Contacts } from "./contacts.js";
 import { Frames } from "./frames.js";
 import { bare, complete, split } from "./jid.js";
 import { CAN_SCRAM } from "./sasl.js";
 import { Seen } from "./seen.js";
+import { Requests, showActions } from "./subscriptions.js";
 import { inWords } from "./words.js";
 import { NotWellFormed } from "./xml.js";
 

@@ -1,4 +1,4 @@
-// The list of contacts: the roster, and everybody else a chat was opened with; and who asks to become one.
+// The list of contacts: the roster, and everybody else a chat was opened with.
 
 import { bare, split } from "./jid.js";
 
@@ -115,67 +115,6 @@ export class Contacts {
   }
 }
 
-/** Who wants to see this account's presence, until that is answered. */
-export class Requests {
-  #list;
-  #answer;
-
-  /** `answer(jid, type)` is called with the type of the presence stanza, "subscribed" or "unsubscribed". */
-  constructor(list, answer) {
-    this.#list = list;
-    this.#answer = answer;
-  }
-
-  /** Show a request; the server repeats those that wait at each login. */
-  add(jid) {
-    if ([...this.#list.children].some((item) => item.dataset.jid === jid)) return;
-    const item = document.createElement("li");
-    item.dataset.jid = jid;
-    item.append(`${jid} wants to see when you are online.`);
-    for (const [label, type] of [["Allow", "subscribed"], ["Refuse", "unsubscribed"]]) {
-      item.append(button(label, () => this.#answered(item, type)));
-    }
-    this.#list.append(item);
-  }
-
-  clear() {
-    this.#list.replaceChildren();
-  }
-
-  #answered(item, type) {
-    item.remove();
-    this.#answer(item.dataset.jid, type);
-  }
-}
-
-// In the words of RFC 6121: "to" sees the contact's presence, "from" shows the own one, "both" does both.
-const ACTIONS = [
-  { label: "Add…", type: "set", fits: ({ subscription }) => !subscription },
-  { label: "Rename…", type: "set", fits: ({ subscription }) => subscription },
-  { label: "Subscribe", type: "subscribe", fits: ({ subscription, ask }) => !isOneOf(subscription, "to", "both") && !ask },
-  { label: "Unsubscribe", type: "unsubscribe", fits: ({ subscription, ask }) => isOneOf(subscription, "to", "both") || ask },
-  { label: "Hide my presence", type: "unsubscribed", fits: ({ subscription }) => isOneOf(subscription, "from", "both") },
-  { label: "Remove…", type: "remove", fits: ({ subscription }) => subscription },
-];
-
-/** Show what can be done about a contact; `act(type)` does it. */
-export function showActions(place, contact, act) {
-  place.replaceChildren(...ACTIONS.filter(({ fits }) => fits(contact)).map(({ label, type }) => button(label, () => act(type))));
-}
-
 function stranger(jid) {
   return { jid, name: "", subscription: "", ask: "" };
-}
-
-function isOneOf(text, ...texts) {
-  return texts.includes(text);
-}
-
-function button(label, onClick) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "quiet";
-  made.textContent = label;
-  made.addEventListener("click", onClick);
-  return made;
 }
