@@ -9,7 +9,7 @@ import pytest
 
 from dialogue import FOLDER, Dialogue, Mismatch, Stage, Step, dialogues, read, table
 from servers import config, running
-from xmppws.config import Host
+from xmppws.config import ConfigError, Host
 
 
 @pytest.mark.parametrize("dialogue", dialogues(), ids=lambda dialogue: dialogue.name)
@@ -40,6 +40,9 @@ ADDRESSES = "from='alice@localhost/a' to='bob@localhost/b'"
         (f"<message {ADDRESSES} type='chat'><body>Hi</body></message>", "text of"),
         (f"<message {ADDRESSES} type='chat'/>", "1 children"),
         (f"<presence {ADDRESSES}/>", "expected <{jabber:client}presence>"),
+        (f"<message {ADDRESSES} type='chat'><any/><body>Hello</body><any/></message>", None),
+        (f"<message {ADDRESSES} type='chat'><any/><thread>1</thread></message>", "no such children"),
+        (f"<message {ADDRESSES} type='chat' xml:lang='de'><any/></message>", "lang of"),
         ("", "also received"),
     ],
 )
@@ -60,9 +63,28 @@ async def test_a_dialogue_can_fail(xml: str, why: str | None) -> None:
         assert why in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["alice waves", "alice sends"])
+async def test_a_connection_that_stays_is_not_disconnected() -> None:
+    said = "<message to='alice@localhost/a'/>"
+    steps = (
+        Step(1, "alice@localhost/a", "connects"),
+        Step(2, "alice", "sends", xml=said),
+        Step(3, "alice", "is disconnected"),
+    )
+    with pytest.raises(Mismatch, match=r"made.txt:3: .*came: <.*message"):
+        await play(Dialogue("made", "", "", steps))
+
+
+async def test_the_settings_of_a_dialogue_are_those_of_its_server() -> None:
+    with pytest.raises(ConfigError):
+        await play(Dialogue("made", "", "", (), {"offline": {"max_messages": 0}}))
+
+
+@pytest.mark.parametrize("text", ["alice waves", "alice sends", "alice receives\n<message>"])
 def test_what_is_no_dialogue_is_explained(text: str, tmp_path: Path) -> None:
     file = tmp_path / "file.txt"
     file.write_text(f"A title\nRFC 1\n\n{text}\n")
     with pytest.raises(ValueError, match=r"file.txt:4: "):
+        read(file)
+    file.write_text(f"A title\n\n{text}\n")
+    with pytest.raises(ValueError, match=r"file.txt:1: "):
         read(file)

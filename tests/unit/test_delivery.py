@@ -122,7 +122,7 @@ async def test_an_unknown_type_is_normal_and_a_message_to_nobody_is_to_oneself()
         ("<presence to='bob@localhost' type='strange'/>", "bad-request"),
         ("<presence type='subscribe'/>", "bad-request"),
         ("<presence to='alice@localhost' type='subscribe'/>", "not-allowed"),
-        ("<presence to='bob@localhost' type='probe'/>", "bad-request"),
+        ("<presence type='probe'/>", "bad-request"),
         ("<presence><priority>200</priority></presence>", "bad-request"),
         ("<presence><priority>high</priority></presence>", "bad-request"),
     ],

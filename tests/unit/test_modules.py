@@ -153,6 +153,7 @@ async def test_presence_reaches_contacts_and_own_resources_and_nobody_else() -> 
 
     await world.says(alice, PRESENCE.format(" type='unavailable'"))
     assert 'type="unavailable"' in got(bob)[0] and got(carol) == []
+    assert ['type="unavailable"' in text for text in got(alice)] == [True]
     await world.says(bob, "<message xmlns='jabber:client' to='alice@localhost' type='chat'><body>x</body></message>")
     assert "x" in got(desk)[-1] and got(alice) == []
 

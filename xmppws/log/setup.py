@@ -26,7 +26,14 @@ def configure(options: Log, data_dir: Path) -> None:
         handlers.append(NewestErrors(data_dir / options.error_file, options.error_max_entries))
         level = min(level, logging.WARNING)
     logging.basicConfig(level=level, handlers=handlers, force=True)
+    _spare_what_no_line_shows()
     _configure_audit(data_dir / options.audit_file if options.audit_file else None)
+
+
+def _spare_what_no_line_shows() -> None:
+    # "Optimization" in the logging HOWTO: thread, process and calling line are looked up for each record otherwise.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
 
 
 def applier(data_dir: Path) -> Applier:

@@ -43,9 +43,8 @@ class Subscriptions(Module):
     def heard(self, event: PresenceToUser) -> Verdict | Awaitable[Verdict]:
         """Take what a contact says about a subscription."""
         stanza = event.stanza
-        if stanza.type not in TYPES:
-            return None
-        assert stanza.to is not None
+        # The module presence has taken all else.
+        assert stanza.to is not None and stanza.type in TYPES
         if stanza.type != "subscribe" and stanza.to.resource and self.host.sessions.find(stanza.to) is None:
             # Section 8.5.3.2.2: only a request to a resource that is not there is for the account.
             return STOP
