@@ -112,6 +112,11 @@ class Person:
         found = [each for each in self._events if self._fits(event, facts, each)]
         assert not found, found
 
+    async def forget(self) -> None:
+        """Take what has happened so far as seen."""
+        await self.ask("ping")
+        self._events.clear()
+
     async def _take(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         try:
             async with asyncio.timeout(20):

@@ -145,13 +145,15 @@ class RosterWanted(Struct, eq=False):
 class RosterChange(Struct, eq=False):
     """A module changes what an account's roster holds of one contact, while nobody else does.
 
-    The handler calls `change` with the item as it is, None for none, keeps what that returns, tells the account's
-    clients, and sets both. What `change` raises, it lets pass. Stopping means that it is done.
+    The handler calls `change` with the item as it is, None for none, and sets `before` and `after`. What `change`
+    raises, it lets pass. When the item is kept it calls `kept`, and then tells the account's clients what they see of
+    it. Stopping means that all this is done.
     """
 
     account: Jid
     contact: Jid
     change: Callable[[RosterItem | None], RosterItem | None]
+    kept: Callable[[RosterChange], None] | None = None
     before: RosterItem | None = None
     after: RosterItem | None = None
 

@@ -73,6 +73,8 @@ class Roster(Module):
             event.after = event.change(event.before)
             if event.after != event.before:
                 await self._keep(known, event.account, event.contact, event.after)
+            if event.kept is not None:
+                event.kept(event)
             # Section 2.6.3: versions of pushes are unique, so what the owner does not see is not pushed.
             if _shown(event.after) != _shown(event.before):
                 self._push(event.account, event.contact, event.after, known)

@@ -21,7 +21,7 @@ from xmppws.core.events import (
 )
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.module import Module, on
-from xmppws.core.roster import Half, RosterItem
+from xmppws.core.roster import Half
 from xmppws.core.subscription import TYPES, Way, after, passes
 from xmppws.errors import NotAllowed
 from xmppws.jid import Jid
@@ -72,13 +72,23 @@ class Subscriptions(Module):
             await self._route(presence("unsubscribed", to=contact, sender=account))
         return None
 
+    @on(AccountEnding, Phase.DELIVER)
+    async def ending(self, event: AccountEnding) -> Verdict:
+        """Cancel every subscription of an account that goes, so that nobody waits for it."""
+        wanted = RosterWanted(event.account)
+        await self.host.hooks.finish(wanted)
+        for contact, item in (wanted.items or {}).items():
+            await self.removed(ContactRemoved(event.account, contact, item))
+        return None
+
     async def _send(self, account: Jid, stanza: Stanza) -> Verdict:
         """Appendix A.2."""
         assert stanza.to is not None
         contact = stanza.to.bare
         if contact == account:
             raise NotAllowed("An account needs no subscription to itself")
-        change = await self._change(account, contact, partial(after, way=Way.OUTBOUND, type=stanza.type))
+        change = RosterChange(account, contact, partial(after, way=Way.OUTBOUND, type=stanza.type))
+        await self.host.hooks.finish(change)
         if stanza.type == "unsubscribed":
             # Section 3.2.2: unavailable presence goes out "while the user is still subscribed".
             await self._tell(change)
@@ -101,12 +111,16 @@ class Subscriptions(Module):
         if stanza.type == "subscribe":
             await self._requested(account, contact, stanza)
         else:
-            await self._tell(await self._change(account, contact, partial(self._notify, stanza)))
+            step = partial(after, way=Way.INBOUND, type=stanza.type)
+            change = RosterChange(account, contact, step, partial(self._notify, stanza))
+            await self.host.hooks.finish(change)
+            await self._tell(change)
         return STOP
 
     async def _requested(self, account: Jid, contact: Jid, stanza: Stanza) -> None:
         step = partial(after, way=Way.INBOUND, type=stanza.type, request=stanza.content)
-        change = await self._change(account, contact, step)
+        change = RosterChange(account, contact, step)
+        await self.host.hooks.finish(change)
         if change.after is not None and change.after.from_ is Half.YES:
             # Sections 3.1.3 and 3.4.2: who is subscribed already, or was approved ahead, is told at once.
             await self._route(presence("subscribed", to=contact, sender=account))
@@ -115,29 +129,10 @@ class Subscriptions(Module):
             # Section 3.1.3: to all available resources; the answers below go to interested ones.
             send_all([session for session in self.host.sessions.of(account) if session.presence is not None], stanza)
 
-    def _notify(self, stanza: Stanza, item: RosterItem | None) -> RosterItem | None:
-        """Change an item, and hand on what changes it.
-
-        Sections 3.1.6, 3.2.3 and 3.3.3: "This MUST occur before sending the roster push".
-        """
-        assert stanza.to is not None
-        if passes(item, Way.INBOUND, stanza.type):
-            send_all([session for session in self.host.sessions.of(stanza.to) if session.interested], stanza)
-        return after(item, Way.INBOUND, stanza.type)
-
-    @on(AccountEnding, Phase.DELIVER)
-    async def ending(self, event: AccountEnding) -> Verdict:
-        """Cancel every subscription of an account that goes, so that nobody waits for it."""
-        wanted = RosterWanted(event.account)
-        await self.host.hooks.finish(wanted)
-        for contact, item in (wanted.items or {}).items():
-            await self.removed(ContactRemoved(event.account, contact, item))
-        return None
-
-    async def _change(self, account: Jid, contact: Jid, step: partial[RosterItem | None]) -> RosterChange:
-        change = RosterChange(account, contact, step)
-        await self.host.hooks.finish(change)
-        return change
+    def _notify(self, stanza: Stanza, change: RosterChange) -> None:
+        # Sections 3.1.6, 3.2.3 and 3.3.3: "This MUST occur before sending the roster push".
+        if passes(change.before, Way.INBOUND, stanza.type):
+            send_all([session for session in self.host.sessions.of(change.account) if session.interested], stanza)
 
     async def _tell(self, change: RosterChange) -> None:
         before = change.before is not None and change.before.from_ is Half.YES
