@@ -197,7 +197,7 @@ async def test_what_is_typed_is_sent_as_stanzas(open_page: Open) -> None:
     await page.click("#frames summary")
     await page.fill("#stanza", "<iq type='get' id='typed'><ping xmlns='urn:xmpp:ping'/></iq>")
     await page.press("#stanza", "Enter")
-    await page.wait("#frame-list .sent:has-text('<iq xmlns=\"jabber:client\" type=\"get\" id=\"typed\">')")
+    await page.wait('#frame-list .sent:has-text(\'<iq xmlns="jabber:client" type="get" id="typed">\')')
     await page.wait("#frame-list .received:has-text('id=\"typed\"'):has-text('type=\"result\"')")
     await page.fill("#stanza", "<iq type='get'>")
     await page.press("#stanza", "Enter")

@@ -4,7 +4,7 @@
 import { DOMParser } from "@xmldom/xmldom";
 import { chromium } from "playwright-core";
 
-import { answer, tell } from "./lines.mjs";
+import { Refused, answer, tell } from "./lines.mjs";
 import { observe } from "./observe.mjs";
 
 const [url, jid, password, browserUrl] = process.argv.slice(2);
@@ -15,7 +15,9 @@ page.setDefaultTimeout(15_000);
 const BLOCKING = "urn:xmpp:blocking";
 const requests = new Map();
 let lastId = 0;
+let dialogText = "";
 
+page.on("dialog", (dialog) => dialog.accept(dialogText));
 await page.exposeFunction("tellTest", tell);
 await page.exposeFunction("received", (text) => {
   const stanza = new DOMParser().parseFromString(text, "text/xml").documentElement;
@@ -32,10 +34,10 @@ async function openChat(contact) {
   await page.press("#new-jid", "Enter");
 }
 
-/** Click a button of a contact's, and answer what it asks. */
-async function act(contact, label, text) {
+/** Click a button of a contact's; what it asks is answered with the text. */
+async function act(contact, label, text = "") {
+  dialogText = text;
   await openChat(contact);
-  page.once("dialog", (dialog) => dialog.accept(text));
   await page.click(`#actions button:text-matches("^${label}")`);
 }
 
@@ -70,7 +72,7 @@ async function typeMessage(to, body, kind) {
 }
 
 async function type(stanza) {
-  if (!(await page.locator("#frames").getAttribute("open"))) await page.evaluate("document.getElementById('frames').open = true");
+  if (!(await page.isVisible("#stanza"))) await page.click("#frames summary");
   await page.fill("#stanza", stanza);
   await page.click("#type button");
 }
@@ -81,8 +83,8 @@ async function asked(kind, payload, to) {
   const answered = new Promise((resolve) => requests.set(id, resolve));
   await type(`<iq type="${kind}" id="${id}"${to ? ` to="${to}"` : ""}>${payload}</iq>`);
   const stanza = await answered;
-  if (stanza.getAttribute("type") === "error") throw { condition: elements(stanza, "error")[0].firstChild.nodeName };
-  return stanza;
+  if (stanza.getAttribute("type") === "result") return stanza;
+  throw new Refused(elements(stanza, "error")[0].firstChild.nodeName);
 }
 
 function newId() {
@@ -106,6 +108,11 @@ async function discoInfo({ jid }) {
   };
 }
 
+async function blocked() {
+  const list = await asked("get", `<blocklist xmlns="${BLOCKING}"/>`);
+  return elements(list, "item").map((item) => item.getAttribute("jid"));
+}
+
 const set = async (payload) => void (await asked("set", payload));
 
 await answer({
@@ -121,7 +128,7 @@ await answer({
   unknown: ({ jid }) => asked("get", `<query xmlns="urn:example:unknown"/>`, jid),
   block: ({ jid }) => set(`<block xmlns="${BLOCKING}"><item jid="${jid}"/></block>`),
   unblock: ({ jid }) => set(`<unblock xmlns="${BLOCKING}"><item jid="${jid}"/></unblock>`),
-  blocked: async () => elements(await asked("get", `<blocklist xmlns="${BLOCKING}"/>`), "item").map((item) => item.getAttribute("jid")),
+  blocked,
   "set-vcard": ({ name }) => set(`<vCard xmlns="vcard-temp"><FN>${escaped(name)}</FN></vCard>`),
   vcard: async ({ jid }) => elements(await asked("get", `<vCard xmlns="vcard-temp"/>`, jid), "FN")[0].textContent,
   disco: discoInfo,

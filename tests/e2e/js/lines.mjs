@@ -18,6 +18,14 @@ export async function serve(actions) {
   }
 }
 
+/** A request was answered with a stanza error. */
+export class Refused extends Error {
+  constructor(condition) {
+    super(condition);
+    this.condition = condition;
+  }
+}
+
 /** The same for actions whose result the test waits for: each is answered with "done", or with "failed" and why. */
 export async function answer(actions) {
   const answered = ([name, action]) => [

@@ -5,6 +5,7 @@ export function observe() {
   const byId = (id) => document.getElementById(id);
   const SHOWS = { online: "online", away: "away", chat: "free for chat", dnd: "do not disturb", xa: "away for long" };
   let online = false;
+  let problem = "";
   let contacts = new Map();
   const known = new WeakSet();
 
@@ -89,11 +90,10 @@ export function observe() {
       online = false;
       globalThis.tellTest("offline", {});
     }
-    const problem = byId("login-problem").textContent;
-    if (problem && problem !== compareState.told) {
-      globalThis.tellTest("refused", { condition: /\(([a-z-]+)\)/u.exec(problem)?.[1] ?? problem });
-    }
-    compareState.told = problem;
+    const before = problem;
+    problem = byId("login-problem").textContent;
+    if (!problem || problem === before) return;
+    globalThis.tellTest("refused", { condition: /\(([a-z-]+)\)/u.exec(problem)?.[1] ?? problem });
   }
 
   const options = { subtree: true, childList: true, attributes: true, characterData: true };

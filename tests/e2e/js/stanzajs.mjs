@@ -1,7 +1,7 @@
 // stanza.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password.
 import { createClient } from "stanza";
 
-import { answer, tell } from "./lines.mjs";
+import { Refused, answer, tell } from "./lines.mjs";
 
 const [url, jid, password] = process.argv.slice(2);
 const { bare, resource } = /^(?<bare>[^/]*)(?:\/(?<resource>.*))?$/u.exec(jid).groups;
@@ -51,7 +51,7 @@ async function asked(request) {
   try {
     return await request;
   } catch ({ error }) {
-    throw error;
+    throw new Refused(error.condition);
   }
 }
 

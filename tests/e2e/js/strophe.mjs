@@ -1,7 +1,7 @@
 // Strophe.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password.
 import { $iq, $msg, $pres, Strophe } from "strophe.js";
 
-import { answer, tell } from "./lines.mjs";
+import { Refused, answer, tell } from "./lines.mjs";
 
 const [url, jid, password] = process.argv.slice(2);
 const connection = new Strophe.Connection(url);
@@ -86,7 +86,7 @@ function contacts(stanza) {
 /** Send a request; return the answer. */
 function asked(request) {
   return new Promise((resolve, reject) => {
-    connection.sendIQ(request, resolve, (stanza) => reject({ condition: condition(stanza) }));
+    connection.sendIQ(request, resolve, (stanza) => reject(new Refused(condition(stanza))));
   });
 }
 
