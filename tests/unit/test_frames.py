@@ -206,6 +206,31 @@ def test_dripping_after_a_whole_frame_keeps_only_the_rest() -> None:
     assert reader.buffered == 1
 
 
+@pytest.mark.parametrize("size", [0, 1, 124, 125, 126, 127, 128, 240, 65_535, 65_536])
+def test_a_whole_frame_is_taken_at_once_and_a_part_of_it_never(size: int) -> None:
+    payload = bytes(index % 251 for index in range(size))
+    data = frame(TEXT, payload)
+    for end in range(min(len(data), 300)):
+        assert FrameReader(LIMIT).whole(data[:end]) is None, end
+    assert FrameReader(LIMIT).whole(data + b"\x81") is None
+    # Those of more than 64 KiB go the general way.
+    assert FrameReader(LIMIT).whole(data) == (payload if size < 65_536 else None)
+    assert FrameReader(size - 1).whole(data) is None
+
+
+def test_what_is_not_one_text_frame_on_its_own_is_not_taken_at_once() -> None:
+    ping, text = frame(PING), frame(TEXT, b"ab")
+    for data in (b"\x81", ping, frame(TEXT, b"a", final=False), bytes((text[0], text[1] & 0x7F)) + b"abcdab"):
+        assert FrameReader(LIMIT).whole(data) is None
+    # A length that is not minimal.
+    assert FrameReader(LIMIT).whole(b"\x81\xfe\x00\x7d" + bytes(4 + 125)) is None
+    for before in (text[:3], frame(TEXT, b"a", final=False), frame(CLOSE)):
+        reader = FrameReader(LIMIT)
+        reader.feed(before)
+        read_all(reader)
+        assert reader.whole(text) is None
+
+
 _frames = st.lists(
     st.one_of(
         st.binary(max_size=300).map(lambda payload: frame(TEXT, payload)),

@@ -9,7 +9,7 @@ from xmppws.config.loader import read as read_config
 from xmppws.config.manual import render_manual
 from xmppws.config.mistakes import ConfigError, Mistake
 from xmppws.config.options import Opt, Section
-from xmppws.config.sections import C2S, Config, Host, HostC2S, Http, Listener, Log, Metrics, Storage
+from xmppws.config.sections import C2S, Config, Host, HostC2S, Http, Jwt, Listener, Log, Metrics, Storage
 
 __all__ = [
     "C2S",
@@ -20,6 +20,7 @@ __all__ = [
     "Host",
     "HostC2S",
     "Http",
+    "Jwt",
     "Listener",
     "Log",
     "Metrics",

@@ -14,6 +14,8 @@ _descriptor_name = re.compile(r"[!-9;-~]{1,255}").fullmatch
 _mode = re.compile(r"0?[0-7]{3}").fullmatch
 _path = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+").fullmatch
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
 _LISTEN = 'must be "address:port", "[IPv6 address]:port", "unix:/path" or "systemd:name"'
 
 
@@ -141,6 +143,24 @@ def external_url(text: str) -> str:
     if text and (not parts or parts.scheme not in ("http", "https") or parts.query or parts.fragment):
         raise ValueError('must be a URL such as "https://chat.example.com", without query and fragment')
     return text.rstrip("/")
+
+
+def jwks_url(text: str) -> str:
+    """Check where a JWK set is; "" is none. Whoever can change it on the way lets in whom they like."""
+    parts = _url(text)
+    usable = parts and not parts.fragment and "@" not in parts.netloc and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _THIS_MACHINE)
+    )
+    if text and not usable:
+        raise ValueError('must be a URL such as "https://login.example.com/jwks.json"; http is for this machine only')
+    return text
+
+
+def claim(text: str) -> str:
+    """Check the name of a claim that has to be there."""
+    if not text:
+        raise ValueError('must be the name of a claim, such as "sub"')
+    return text
 
 
 def storage_url(text: str) -> str:

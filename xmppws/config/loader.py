@@ -102,7 +102,7 @@ def _host(reader: Reader, domain: str, table: object, top: Config) -> Host:
     """Read a host; what it does not set is taken from top level."""
     inherited = {name: getattr(top, name) for name in options(HostOptions)}
     limits = HostC2S(**{name: getattr(top.c2s, name) for name in options(HostC2S)})
-    base = Host(**{**inherited, "modules": MappingProxyType({}), "http_host": (domain,), "c2s": limits})
+    base = Host(**{**inherited, "modules": MappingProxyType({}), "http_host": (domain,), "c2s": limits, "jwt": top.jwt})
     host = _without_endpoint(reader.section(base, table, ("hosts", domain)))
     modules = {
         name: MappingProxyType({**top.modules.get(name, {}), **host.modules.get(name, {})})

@@ -54,11 +54,80 @@ class HostOptions(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Opt(
             'Who may log in, tried in order. "internal": the accounts that `xmppws user` adds. "anonymous": everybody '
-            "who has none, with an account that ends with the stream, and all its data with it.",
-            choices=("internal", "anonymous"),
+            "who has none, with an account that ends with the stream, and all its data with it. "
+            '"jwt": whoever shows a token that the keys of [jwt] have signed.',
+            choices=("internal", "anonymous", "jwt"),
         ),
     ] = ("internal",)
     modules: Annotated[Tables, Opt("Options of modules, one table each.")] = field(default_factory=_no_tables)
+
+
+class Jwt(Section, frozen=True, kw_only=True):
+    """Tokens (JWT) that let in, where `authentication` has "jwt". At least one of the first three is needed."""
+
+    secret: Annotated[
+        str,
+        Opt(
+            "Secret for HS256, shared with who makes the tokens: 32 bytes or more that nobody can guess.",
+            secret=True,
+        ),
+    ] = ""
+    key: Annotated[
+        str,
+        Opt(
+            "File of a key in PEM: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA. The public key is enough; with "
+            "the private one, `xmppws token` makes tokens.",
+            relative=True,
+            example="/etc/xmppws/jwt.pem",
+        ),
+    ] = ""
+    jwks_url: Annotated[
+        str,
+        Opt(
+            "Where the public keys are, as a JWK set. https, or http on this machine.",
+            check=checks.jwks_url,
+            example="https://login.example.com/.well-known/jwks.json",
+        ),
+    ] = ""
+    jwks_refresh: Annotated[
+        Duration,
+        Opt(
+            "How often they are fetched. A token of a key that is not known has them fetched again as well, every "
+            "30 seconds at most.",
+            minimum=MINUTE,
+            maximum=7 * DAY,
+        ),
+    ] = HOUR
+    issuer: Annotated[str, Opt('What `iss` in a token has to be. "": anything, or nothing.')] = ""
+    audience: Annotated[
+        str,
+        Opt(
+            "What a token has to have as `aud`, or among them. \"\": the host's own name, and a token may have none: "
+            "then it is good for every host with the same key."
+        ),
+    ] = ""
+    leeway: Annotated[
+        Duration, Opt("How wrong clocks may be when `exp` and `nbf` are checked.", minimum=0, maximum=5 * MINUTE)
+    ] = 10 * SECOND
+    username_claim: Annotated[
+        str,
+        Opt("The claim with the user's name: a localpart, or an address at this host.", check=checks.claim),
+    ] = "sub"
+    device_claim: Annotated[
+        str,
+        Opt(
+            "The claim with the name of the device, which is the resource of a client that asks for none; while "
+            'another session has it, with a random part behind it. "": none.',
+        ),
+    ] = "device"
+    room_claim: Annotated[str, Opt('The claim with the room that the token is for. "": none.')] = "room"
+    allow_weak_secret: Annotated[
+        bool,
+        Opt(
+            "Take a secret that is short, or that everybody can read in documentation. For developing on one "
+            "machine: whoever knows the secret is whoever they like."
+        ),
+    ] = False
 
 
 class Host(HostOptions, frozen=True, kw_only=True):
@@ -106,6 +175,7 @@ class Host(HostOptions, frozen=True, kw_only=True):
         ),
     ] = "local"
     c2s: HostC2S = HostC2S()
+    jwt: Jwt = Jwt()
 
 
 class Listener(Section, frozen=True, kw_only=True):
@@ -289,6 +359,7 @@ class Config(HostOptions, frozen=True, kw_only=True):
     ] = "auto"
     http: Http = Http()
     c2s: C2S = C2S()
+    jwt: Jwt = Jwt()
     storage: Storage = Storage()
     metrics: Metrics = Metrics()
     log: Log = Log()

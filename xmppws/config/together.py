@@ -9,7 +9,8 @@ from xmppws.config.checks import Address, address
 from xmppws.config.kinds import SIZE
 from xmppws.config.lines import Key
 from xmppws.config.reader import Reader
-from xmppws.config.sections import C2S, Config, HostOptions, Listener
+from xmppws.config.secrets import weakness
+from xmppws.config.sections import C2S, Config, HostOptions, Jwt, Listener
 from xmppws.config.source import dotted
 
 
@@ -22,6 +23,8 @@ def check(config: Config, reader: Reader) -> None:
     _check_authentication(config, (), reader)
     for domain, host in config.hosts.items():
         _check_authentication(host, ("hosts", domain), reader)
+        if host.router == "local" and "jwt" in host.authentication:
+            _check_jwt(host.jwt, domain, reader)
         if host.c2s.max_stanza_size != config.c2s.max_stanza_size:
             _check_sizes(config.c2s, ("hosts", domain, "c2s"), host.c2s.max_stanza_size, reader)
         if host.key and not host.certificate:
@@ -36,6 +39,21 @@ def _check_authentication(section: HostOptions, at: Key, reader: Reader) -> None
     # A host that does not say it itself has it from top level.
     if not section.authentication and key in reader.source.places and reader.is_sound(*key):
         reader.wrong(key, [], 'must name at least one, such as "internal"')
+
+
+def _check_jwt(jwt: Jwt, domain: str, reader: Reader) -> None:
+    if not (jwt.secret or jwt.key or jwt.jwks_url):
+        if reader.is_sound("jwt") and reader.is_sound("hosts", domain, "jwt"):
+            rule = 'with "jwt", jwt.secret, jwt.key or jwt.jwks_url must be set'
+            reader.wrong(_place(("authentication",), domain, reader), None, rule)
+    elif jwt.secret and not jwt.allow_weak_secret and (rule := weakness(jwt.secret)):
+        reader.wrong(_place(("jwt", "secret"), domain, reader), None, rule)
+
+
+def _place(key: Key, domain: str, reader: Reader) -> Key:
+    """Return the key where the host sets it, else the one of top level."""
+    own = ("hosts", domain, *key)
+    return own if own in reader.source.places else key
 
 
 def _check_sizes(c2s: C2S, at: Key, limit: int, reader: Reader) -> None:

@@ -7,6 +7,7 @@ known. So the list of hops is read from the right, up to the first address that 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from xmppws.http.shown import shown
 MAX_HOPS = 32
 MAX_HOP_LENGTH = 64  # the longest address, in brackets and with a port, has 53 characters
 MAX_ELEMENT_LENGTH = 512
+_LONGEST_ADDRESS = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
 
 UNIX = "unix"
 X_FORWARDED_FOR = "x-forwarded-for"
@@ -195,8 +197,15 @@ class Trust:
 
 def parse_address(text: str) -> Address | None:
     """Read an IP address: without the zone of an IPv6 one, and an IPv4-mapped one as IPv4."""
+    if ":" in text:
+        text = text.partition("%")[0]
+    return _parse_address(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(4096)
+def _parse_address(text: str) -> Address | None:
     try:
-        ip = ip_address(text.partition("%")[0] if ":" in text else text)
+        ip = ip_address(text)
     except ValueError:
         return None
     return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip

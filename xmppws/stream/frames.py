@@ -93,7 +93,10 @@ class FrameReader:
         if size < 0 or data[0] != _FIN | TEXT or self._position != len(self._buffer):
             return None
         start, announced = 2, data[1] - _MASKED
-        if announced == 126 and size > 127:
+        if announced > _MAX_CONTROL:
+            # The beginning of a longer frame can be as long as these say, 126 or 127 bytes.
+            if announced == 127 or size <= 127:
+                return None
             start, size, announced = 4, size - _U16.size, data[2] << 8 | data[3]
         if announced != size or size > self.limit or self._fragments is not None or self._closed:
             return None
