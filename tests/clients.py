@@ -73,6 +73,8 @@ class Client:
             data = base64.b64encode(message.encode()).decode()
             await self.send(f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{data}</auth>")
             return await self.receive()
+        if mechanism == "OAUTHBEARER":
+            return await self._show(username, password)
         scram = ScramClient(HASHES[mechanism], username, password, nonce="fyko+d2lbbFgONRv9qkxdawL")
         first = base64.b64encode(scram.first).decode()
         await self.send(f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{first}</auth>")
@@ -84,6 +86,18 @@ class Client:
         outcome = await self.receive()
         if outcome.tag == f"{{{SASL}}}success":
             assert scram.accepts(base64.b64decode(outcome.text or "")), "the server does not know the password"
+        return outcome
+
+    async def _show(self, username: str, token: str) -> ElementTree.Element:
+        """Show a token; after a challenge, which says why it is refused, give the dummy response."""
+        name = f"a={username}@{self.domain}" if username else ""
+        message = f"n,{name},\1auth=Bearer {token}\1\1"
+        data = base64.b64encode(message.encode()).decode()
+        await self.send(f"<auth xmlns='{SASL}' mechanism='OAUTHBEARER'>{data}</auth>")
+        outcome = await self.receive()
+        if outcome.tag == f"{{{SASL}}}challenge":
+            await self.send(f"<response xmlns='{SASL}'>AQ==</response>")
+            outcome = await self.receive()
         return outcome
 
     async def login(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from xmppws.core.catalog import Catalog
+from xmppws.core.component import Components, assign
 from xmppws.core.delivery import Delivery
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
@@ -38,7 +39,7 @@ class KeepingStream:
     def send(self, *messages: bytes) -> None:
         self.sent += messages
 
-    def authenticated(self, name: str) -> None:
+    def authenticated(self, name: str, *, guest: bool = False) -> None:
         self.name = name
 
     def end(self, error: StreamError | None = None) -> None:
@@ -139,7 +140,8 @@ class World:
         known = {**BUILT_IN, **{module.name: module for module in modules}}
         enabled = known if built_in else [module.name for module in modules]
         load(self.host, [name for name in enabled if name not in without], Catalog(known))
-        self.dispatch.routes = (Delivery({"localhost": self.host}),)
+        assign(self.host, {}, taken={"localhost"})
+        self.dispatch.routes = (Delivery({"localhost": self.host}), Components([self.host]))
         self._vocabulary = Vocabulary()
 
     def session(self, jid: str, *, priority: int | None = None) -> Session:

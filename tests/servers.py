@@ -15,14 +15,20 @@ from typing import Any
 from msgspec.structs import replace
 
 from xmppws.app import Server
-from xmppws.config import C2S, Config, Host, HostC2S, Http, Metrics, Storage
+from xmppws.config import C2S, Config, Host, HostC2S, Http, Metrics, Pace, Storage
 from xmppws.config.options import options
 from xmppws.core.auth import Accounts
 
 PASSWORDS = {"alice": "wonder land", "bob": "bauen & söhne", "carol": "c"}
 
 
-def config(*, hosts: dict[str, Host] | None = None, http: dict[str, Any] | None = None, **c2s: Any) -> Config:
+def config(
+    *,
+    hosts: dict[str, Host] | None = None,
+    http: dict[str, Any] | None = None,
+    pace: Pace | None = None,
+    **c2s: Any,
+) -> Config:
     """Build a configuration.
 
     Host localhost in memory on a free port, streams taken as secure, unless said otherwise.
@@ -36,6 +42,7 @@ def config(*, hosts: dict[str, Host] | None = None, http: dict[str, Any] | None 
         admin_socket="",
         http=Http(**settings),
         c2s=C2S(**c2s),
+        limits=pace or Pace(),
         storage=Storage(url="memory:"),
         metrics=Metrics(listen=()),
         hosts=MappingProxyType(

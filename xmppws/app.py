@@ -22,11 +22,13 @@ from xmppws import __version__
 from xmppws.admin.socket import AdminSocket
 from xmppws.auth.anonymous import AnonymousProvider
 from xmppws.auth.internal import InternalProvider
+from xmppws.auth.jwt import JwtProvider
 from xmppws.config import Address, Config, address, module_options
 from xmppws.config import Host as HostOptions
 from xmppws.core.admin import AUTO, Row, socket_path
-from xmppws.core.auth import Accounts, Provider
+from xmppws.core.auth import Accounts, Background, Provider, ProviderError
 from xmppws.core.catalog import Catalog
+from xmppws.core.component import Components, assign
 from xmppws.core.delivery import Delivery
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
@@ -40,7 +42,7 @@ from xmppws.http.accepted import Admission
 from xmppws.http.app import application, logger
 from xmppws.http.console.whoami import WhoAmI
 from xmppws.http.deadlines import Deadlines
-from xmppws.http.endpoint import Endpoint, Limits
+from xmppws.http.endpoint import Endpoint, Limits, Paces
 from xmppws.http.handoff import self_test
 from xmppws.http.handshake import Doorkeeper
 from xmppws.http.listeners import Bound, Listeners, certificates_by_name, plan
@@ -70,10 +72,11 @@ _KEEPALIVE_TIMEOUT: Final = 30.0
 
 
 # By the name that `authentication` gives them.
-_PROVIDERS: Final[Mapping[str, Callable[[str, Stores, Executor], Provider]]] = MappingProxyType(
+_PROVIDERS: Final[Mapping[str, Callable[[str, HostOptions, Stores, Executor], Provider]]] = MappingProxyType(
     {
-        "internal": InternalProvider,
-        "anonymous": lambda domain, stores, executor: AnonymousProvider(stores),
+        "internal": lambda domain, options, stores, executor: InternalProvider(domain, stores, executor),
+        "anonymous": lambda domain, options, stores, executor: AnonymousProvider(stores),
+        "jwt": lambda domain, options, stores, executor: JwtProvider(domain, options.jwt, stores),
     }
 )
 
@@ -116,7 +119,7 @@ class Server:
         self.hosts = {
             domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
         }
-        self.dispatch.routes = (Delivery(self.hosts),)
+        self.dispatch.routes = (Delivery(self.hosts), Components(self.hosts.values()))
         self.on_reload: list[Callable[[], Awaitable[None]]] = [self._refresh_providers]
         self._appliers = [*appliers, Applier(re.compile(r"(hosts\..+\.)?admins"), self._apply_admins)]
         self.listening: list[Bound] = []
@@ -131,12 +134,16 @@ class Server:
             domain,
             dispatch=self.dispatch,
             stores=stores,
-            providers=tuple(_PROVIDERS[name](domain, stores, self._executor) for name in options.authentication),
+            providers=tuple(
+                _PROVIDERS[name](domain, options, stores, self._executor) for name in options.authentication
+            ),
             new_id=new_id,
             admins=_admins(options),
         )
         names = self.catalog.enabled(options.modules_enabled, options.modules_disabled)
         load(host, names, self.catalog, partial(module_options, self._config, domain))
+        served = {name: each.module for name, each in self._config.components.items() if each.host == domain}
+        assign(host, served, taken={*self._config.hosts, *self._config.components})
         return host
 
     async def start(self) -> None:
@@ -184,9 +191,20 @@ class Server:
         await self.storage.open()
         stack.push_async_callback(self.storage.close)
         stack.push_async_callback(self.dispatch.drain)
-        await self._refresh_providers()
+        await self._start_providers(stack)
         self.endpoint = self._endpoint(loop)
         stack.callback(self.endpoint.deadlines.stop)
+
+    async def _start_providers(self, stack: AsyncExitStack) -> None:
+        try:
+            await self._refresh_providers()
+        except ProviderError as error:
+            raise StartError(str(error)) from None
+        for host in self.hosts.values():
+            for provider in host.providers:
+                if isinstance(provider, Background):
+                    provider.start()
+                    stack.push_async_callback(provider.stop)
 
     async def _start_modules(self, stack: AsyncExitStack) -> None:
         for module in self._modules():
@@ -285,18 +303,20 @@ class Server:
         names = {domain: options.http_host or (domain,) for domain, options in config.hosts.items()}
         return Endpoint(
             virtual_hosts=VirtualHosts(names, config.http.default_host),
-            routers={domain: self._router(domain, options) for domain, options in config.hosts.items()},
+            routers={domain: self._router(domain, options, deadlines) for domain, options in config.hosts.items()},
             deadlines=deadlines,
             admission=Admission(deadlines, timeout=c2s.handshake_timeout, limit=c2s.max_connections),
             limits=Limits.of(c2s),
+            paces=Paces(config, deadlines.clock),
             max_stanza_sizes={domain: options.c2s.max_stanza_size for domain, options in config.hosts.items()},
             intervals=intervals(config),
             new_id=new_id,
         )
 
-    def _router(self, domain: str, options: HostOptions) -> Router:
+    def _router(self, domain: str, options: HostOptions, deadlines: Deadlines) -> Router:
         if options.router == "local":
-            return LocalRouter(self.hosts[domain], max_auth_attempts=options.c2s.max_auth_attempts)
+            attempts = options.c2s.max_auth_attempts
+            return LocalRouter(self.hosts[domain], max_auth_attempts=attempts, sweep=deadlines)
         try:
             return find_router(options.router, domain)
         except RouterError as error:

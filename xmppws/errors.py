@@ -155,6 +155,7 @@ class Reason(Enum):
     UNSUPPORTED_STANZA_TYPE = ("unsupported-stanza-type", 1000, "The client sent an element that is not a stanza.")
     INVALID_FROM = ("invalid-from", 1000, "The client sent a stanza in the name of somebody else.")
     TOO_MANY_ATTEMPTS = ("too-many-attempts", 1008, "Too many attempts to log in failed.")
+    TOKEN_EXPIRED = ("token-expired", 1008, "The token that the client logged in with has expired.")
     REPLACED = ("replaced", 1000, "A newer session took over the resource.")
     ACCOUNT_DELETED = ("account-deleted", 1000, "The account was deleted.")
     KICKED = ("kicked", 1008, "An admin ended the session.")

@@ -78,6 +78,7 @@ async def test_a_flood_of_pings_leaves_others_their_turn(server: Running) -> Non
 class Gated:
     """A provider that takes every password, once the gate is open."""
 
+    name = "gated"
     mechanisms = frozenset({"PLAIN"})
 
     def __init__(self) -> None:

@@ -16,14 +16,15 @@ from xmppws.errors import (
 )
 from xmppws.jid import Jid
 from xmppws.stream.c2s import _HANDLERS, Attempt, Bind, Event, Negotiation, Offer, Reply, State, Step
-from xmppws.stream.sasl import AccountWanted, KeysWanted, PasswordWanted
+from xmppws.stream.sasl import AccountWanted, KeysWanted, PasswordWanted, TokenWanted
 from xmppws.stream.sasl.keys import derive
 from xmppws.stream.sasl.scram import HASHES
 from xmppws.xml import ns
 from xmppws.xml.parser import Element, Parser, Vocabulary
 
 VOCABULARY = Vocabulary()
-MECHANISMS = (*HASHES, "PLAIN", "ANONYMOUS")
+MECHANISMS = (*HASHES, "PLAIN", "OAUTHBEARER", "ANONYMOUS")
+TOKEN = b"n,a=alice@example.com,\1auth=Bearer t\1\1"
 OFFER = Offer.of("example.com", MECHANISMS, b"<extra xmlns='urn:x'/>", max_attempts=3)
 PASSWORD = "pencil"
 BIND_IQ = "<iq xmlns='jabber:client' type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{}</bind></iq>"
@@ -297,6 +298,47 @@ def test_each_end_of_an_attempt_is_told_with_its_mechanism_and_name() -> None:
     assert isinstance(unknown, Reply) and isinstance(wrong, Reply)
     assert unknown.attempt == Attempt("", "", "invalid-mechanism")
     assert wrong.attempt == Attempt("PLAIN", "Alice", "not-authorized")
+
+
+def test_a_token_lets_in() -> None:
+    made = negotiation()
+    assert made.received(auth("OAUTHBEARER", TOKEN)) == TokenWanted("alice@example.com", "t")
+    right = made.token_checked("alice")
+    assert answer(right) == ("success", b"")
+    assert isinstance(right, Reply) and right.attempt == Attempt("OAUTHBEARER", "alice")
+    assert made.jid == Jid.parse("alice@example.com")
+
+
+def test_a_token_of_somebody_else_does_not() -> None:
+    made = negotiation()
+    made.received(auth("OAUTHBEARER", TOKEN))
+    assert failure(made.token_checked("bob"))[0] == "invalid-authzid"
+
+
+@pytest.mark.parametrize(
+    ("then", "condition"),
+    [
+        (response(b"\1"), "not-authorized"),
+        (xml(MESSAGES[Event.ABORT]), "aborted"),
+        (auth("OAUTHBEARER", TOKEN), "malformed-request"),
+    ],
+)
+def test_a_refused_token_is_told_at_once_and_fails_when_the_client_has_responded(then: Element, condition: str) -> None:
+    made = negotiation()
+    for _ in range(2):
+        made.received(auth("OAUTHBEARER", TOKEN))
+        refused = made.token_checked("")
+        assert answer(refused) == ("challenge", b'{"status":"invalid_token"}')
+        assert isinstance(refused, Reply)
+        assert refused.attempt == Attempt("OAUTHBEARER", "alice@example.com", "not-authorized")
+        failed = made.received(then)
+        assert failure(failed)[0] == condition
+        # Told already.
+        assert isinstance(failed, Reply) and failed.attempt is None and failed.error is None
+    made.received(auth("PLAIN", b"\0alice\0wrong"))
+    last = made.password_checked(False)
+    assert isinstance(last, Reply) and last.attempt == Attempt("PLAIN", "alice", "not-authorized")
+    assert last.error is not None
 
 
 def test_success_is_told_too() -> None:

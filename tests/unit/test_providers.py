@@ -1,10 +1,13 @@
 """What a host with several providers offers, and whom it asks."""
 
+from collections.abc import Awaitable
+
 import pytest
 
 from xmppws.auth.anonymous import AnonymousProvider
+from xmppws.core.auth import Identity, InvalidToken, Provider, Unavailable
 from xmppws.core.stores import StorageError
-from xmppws.routers.providers import Providers
+from xmppws.routers.providers import Login, Providers, Refused
 from xmppws.storage.memory import MemoryStorage
 from xmppws.stream.sasl.keys import ScramKeys
 from xmppws.stream.sasl.scram import HASHES
@@ -12,6 +15,8 @@ from xmppws.stream.sasl.scram import HASHES
 
 class Checking:
     """A provider that checks passwords of its own, as LDAP would."""
+
+    name = "checking"
 
     def __init__(self, *mechanisms: str, **passwords: str) -> None:
         self.mechanisms = frozenset(mechanisms)
@@ -30,6 +35,8 @@ class Checking:
 class Keeping(Checking):
     """A provider that has keys, each with the name of the user as salt."""
 
+    name = "keeping"
+
     def __init__(self, **passwords: str) -> None:
         super().__init__(*HASHES, "PLAIN", **passwords)
 
@@ -41,6 +48,36 @@ class Keeping(Checking):
 
     async def needs_plain(self, username: str) -> bool:
         return self.passwords.get(username) == "hash"
+
+
+class Showing:
+    """A provider whose tokens are names of users."""
+
+    name = "showing"
+    mechanisms = frozenset({"OAUTHBEARER", "PLAIN"})
+
+    def __init__(self, *users: str, there: bool = True) -> None:
+        self.users = users
+        self.there = there
+
+    async def refresh(self) -> None:
+        pass
+
+    async def exists(self, username: str) -> bool:
+        return username in self.users
+
+    async def verify_token(self, token: str) -> Identity:
+        if not self.there:
+            raise Unavailable
+        if token not in self.users:
+            raise InvalidToken("it is no user's")
+        return Identity(token, 1.0)
+
+
+async def refusal(waiting: Awaitable[object]) -> str:
+    with pytest.raises(Refused) as raised:
+        await waiting
+    return str(raised.value)
 
 
 def guests() -> AnonymousProvider:
@@ -57,27 +94,45 @@ def guests() -> AnonymousProvider:
         ((Keeping(), guests()), (*HASHES, "PLAIN", "ANONYMOUS")),
         ((guests(), Checking("PLAIN"), Keeping()), ("PLAIN", "ANONYMOUS")),
         ((Checking("PLAIN"), Checking("SCRAM-SHA-1"), guests()), ("ANONYMOUS",)),
+        ((Showing(),), ("PLAIN", "OAUTHBEARER")),
+        ((Showing(), Keeping(), guests()), ("PLAIN", "OAUTHBEARER", "ANONYMOUS")),
     ],
 )
 def test_mechanisms_for_passwords_are_those_that_all_have(
-    providers: tuple[Checking, ...], offered: tuple[str, ...]
+    providers: tuple[Provider, ...], offered: tuple[str, ...]
 ) -> None:
     assert Providers(providers).offered() == offered
 
 
 async def test_passwords_are_checked_in_order_until_one_fits() -> None:
     both = Providers((Keeping(alice="a"), guests(), Checking("PLAIN", alice="b", bob="b")))
-    assert [await both.verify_password("alice", password) for password in "abc"] == [True, True, False]
-    assert await both.verify_password("bob", "b")
+    assert [await both.verify_password("alice", password) for password in "ab"] == [Login("keeping"), Login("checking")]
+    assert await both.verify_password("bob", "b") == Login("checking")
+    assert await refusal(both.verify_password("alice", "c")) == ""
+
+
+async def test_a_password_may_be_a_token_and_the_other_way_round() -> None:
+    both = Providers((Showing("alice", "bob"), Keeping(alice="a")))
+    assert await both.verify_password("alice", "alice") == Login("showing", Identity("alice", 1.0))
+    assert await both.verify_password("alice", "a") == Login("keeping")
+    assert await both.verify_token("bob") == Login("showing", Identity("bob", 1.0))
+    assert await refusal(both.verify_password("alice", "bob")) == "it is for another user"
+    assert await refusal(both.verify_token("a")) == "it is no user's"
+
+
+async def test_who_cannot_tell_keeps_nobody_out_whom_another_knows() -> None:
+    both = Providers((Showing("alice", there=False), Keeping(alice="a")))
+    assert await both.verify_password("alice", "a") == Login("keeping")
+    for asked in (both.verify_password("alice", "alice"), both.verify_token("alice")):
+        with pytest.raises(Unavailable):
+            await asked
 
 
 async def test_keys_are_real_or_fake() -> None:
     both = Providers((guests(), Keeping(alice="a", carol="hash"), Keeping(bob="b")))
-    assert [(await both.scram_keys(name, "sha1")).salt for name in ("alice", "bob", "dave")] == [
-        b"alice",
-        b"bob",
-        b"fake",
-    ]
+    found = [await both.scram_keys(name, "sha1") for name in ("alice", "bob", "dave")]
+    assert [keys.salt for keys, _ in found] == [b"alice", b"bob", b"fake"]
+    assert [login for _, login in found] == [Login("keeping"), Login("keeping"), None]
     assert [await both.needs_plain(name) for name in ("alice", "carol")] == [False, True]
 
 

@@ -5,9 +5,20 @@ import pytest
 
 from scram_client import ScramClient
 from xmppws.errors import SaslMalformedRequest, SaslNotAuthorized
-from xmppws.stream.sasl import AccountWanted, Challenge, KeysWanted, Mechanism, PasswordWanted, Step, Success
+from xmppws.stream.sasl import (
+    AccountWanted,
+    Challenge,
+    KeysWanted,
+    Mechanism,
+    PasswordWanted,
+    Refusal,
+    Step,
+    Success,
+    TokenWanted,
+)
 from xmppws.stream.sasl.anonymous import Anonymous
 from xmppws.stream.sasl.keys import ScramKeys, derive
+from xmppws.stream.sasl.oauthbearer import OAuthBearer
 from xmppws.stream.sasl.plain import Plain
 from xmppws.stream.sasl.scram import HASHES, Scram, State
 
@@ -210,16 +221,93 @@ def test_malformed_anonymous(trace: bytes, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "authzid", "token"),
+    [
+        # RFC 7628 section 4.1.
+        (
+            b"n,a=user@example.com,\1host=server.example.com\1port=143\1auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29t"
+            b"Cg==\1\1",
+            "user@example.com",
+            "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==",
+        ),
+        (b"y,,\1auth=bearer  a.b-c_d~e+f/\1\1", "", "a.b-c_d~e+f/"),
+        ("n,a=a=2Cb=3D\N{SNOWMAN},\1auth=BEARER t\1\1".encode(), "a,b=\N{SNOWMAN}", "t"),
+    ],
+)
+def test_bearer_token(message: bytes, authzid: str, token: str) -> None:
+    bearer = OAuthBearer()
+    assert bearer.respond(message) == TokenWanted(authzid, token)
+    assert bearer.token_checked("user") == Success("user", authzid)
+    with pytest.raises(SaslMalformedRequest, match="The exchange is over"):
+        bearer.respond(message)
+
+
+@pytest.mark.parametrize(
+    "pairs", ["", "auth=\1", "auth=Basic dDo=\1", "auth=Bearer\1", "auth=Bearer a b\1", "user=x\1"]
+)
+def test_no_bearer_token(pairs: str) -> None:
+    bearer = OAuthBearer()
+    assert bearer.respond(f"n,,\1{pairs}\1".encode()) == Refusal(b'{"status":"invalid_token"}')
+    with pytest.raises(SaslNotAuthorized):
+        bearer.respond(b"\1")
+
+
+def test_refused_bearer_token() -> None:
+    bearer = OAuthBearer()
+    bearer.respond(b"n,,\1auth=Bearer t\1\1")
+    assert bearer.token_checked("") == Refusal(b'{"status":"invalid_token"}')
+    with pytest.raises(SaslMalformedRequest, match="No token was to be checked"):
+        bearer.token_checked("user")
+    with pytest.raises(SaslNotAuthorized):
+        bearer.respond(b"anything")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\1",
+        b"\xff,,\1\1",
+        b"n,,\1auth=Bearer t\1",
+        b"n,,\1auth=Bearer t",
+        b"n,,auth=Bearer t\1\1",
+        b"n,,\1auth=Bearer t\1\1\1",
+        b"n,,\1auth=Bearer t\1\1x",
+        b"x,,\1auth=Bearer t\1\1",
+        b"n,a=,\1auth=Bearer t\1\1",
+        b"n,a=a=2c,\1auth=Bearer t\1\1",
+        b"n,,\1auth=Bearer t\1auth=Bearer u\1\1",
+        b"n,,\1auth=Bearer t\x7f\1\1",
+        b"n,,\1=Bearer t\1\1",
+        b"\1auth=Bearer t\1\1",
+    ],
+)
+def test_malformed_bearer_message(message: bytes) -> None:
+    with pytest.raises(SaslMalformedRequest):
+        OAuthBearer().respond(message)
+
+
+def test_bearer_token_without_channel_binding() -> None:
+    with pytest.raises(SaslNotAuthorized, match="Channel binding was not offered"):
+        OAuthBearer().respond(b"p=tls-exporter,,\1auth=Bearer t\1\1")
+
+
+def test_questions_show_no_secret() -> None:
+    assert "secret" not in repr(PasswordWanted("alice", "secret")) + repr(TokenWanted("alice", "secret"))
+
+
+@pytest.mark.parametrize(
     ("answer", "words"),
     [
         (lambda mechanism: mechanism.keys(keys_of("pencil")), "No keys"),
         (lambda mechanism: mechanism.password_checked(True), "No password"),
+        (lambda mechanism: mechanism.token_checked("alice"), "No token"),
         (lambda mechanism: mechanism.account("made"), "No account"),
     ],
 )
 def test_answers_that_were_not_asked_for(answer: Callable[[Mechanism], Step], words: str) -> None:
-    asked = {"No keys": Scram, "No password": Plain, "No account": Anonymous}[words]
-    for mechanism in (Scram("SCRAM-SHA-1", "server"), Plain(), Anonymous()):
+    asked = {"No keys": Scram, "No password": Plain, "No token": OAuthBearer, "No account": Anonymous}[words]
+    for mechanism in (Scram("SCRAM-SHA-1", "server"), Plain(), OAuthBearer(), Anonymous()):
         if not isinstance(mechanism, asked):
             with pytest.raises(SaslMalformedRequest, match=words):
                 answer(mechanism)

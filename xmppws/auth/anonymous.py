@@ -14,6 +14,7 @@ from xmppws.core.stores import Stores
 class AnonymousProvider:
     """Knows the anonymous users of one host, who are here only while their streams are."""
 
+    name = "anonymous"
     mechanisms = frozenset({"ANONYMOUS"})
 
     def __init__(self, stores: Stores) -> None:

@@ -51,6 +51,8 @@ class InternalProvider:
     Keys are derived in `executor`, a small thread pool that hosts share, so that a flood of log-ins fills only that.
     """
 
+    name = "internal"
+
     def __init__(self, domain: str, stores: Stores, executor: Executor) -> None:
         self._domain = domain
         self._stores = stores

@@ -6,8 +6,11 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-from xmppws.config import Config, ConfigError, Host, Mistake, module_options
+from xmppws.auth.jwt import own_keys
+from xmppws.config import Component, Config, ConfigError, Host, Mistake, module_options
+from xmppws.core.auth import ProviderError
 from xmppws.core.catalog import Catalog, ModuleError
+from xmppws.core.component import mistake
 from xmppws.modules import BUILT_IN
 from xmppws.routers.find import find_router
 
@@ -21,10 +24,15 @@ def check(config: Config) -> Iterator[Mistake]:
     for domain, host in config.hosts.items():
         if host.router == "local":
             yield from _modules(config, domain, host, catalog)
+            yield from _jwt(config, domain, host)
         else:
             yield from _router(config, domain, host.router)
         if host.certificate:
             yield from _certificate(config, ("hosts", domain), host.certificate, host.key)
+    for domain, component in config.components.items():
+        owner = config.hosts.get(component.host)
+        if component.module and owner is not None and owner.router == "local":
+            yield from _component(config, domain, component, catalog)
     for index, listener in enumerate(config.http.listeners):
         if listener.certificate:
             yield from _certificate(config, ("http", "listeners", index), listener.certificate, listener.key)
@@ -70,6 +78,19 @@ def _options(config: Config, domain: str, name: str, catalog: Catalog) -> Iterat
         yield config.source.mistake(_nearest(config, domain, "modules", name), None, str(error))
 
 
+def _component(config: Config, domain: str, component: Component, catalog: Catalog) -> Iterator[Mistake]:
+    name, host = component.module, config.hosts[component.host]
+    try:
+        module = catalog.find(name)
+    except ModuleError as error:
+        rule = str(error)
+    else:
+        enabled = name in catalog.enabled(host.modules_enabled, host.modules_disabled)
+        rule = mistake(component.host, name, {name: module} if enabled else {})
+    if rule:
+        yield config.source.mistake(("components", domain, "module"), None, rule)
+
+
 def _nearest(config: Config, domain: str, *key: str) -> Key:
     """Return the key as the host sets it, or as top level does."""
     own = ("hosts", domain, *key)
@@ -81,6 +102,14 @@ def _router(config: Config, domain: str, router: str) -> Iterator[Mistake]:
         find_router(router, domain)
     except Exception as error:  # Whatever a router of somebody else raises when it is made.
         yield config.source.mistake(("hosts", domain, "router"), None, str(error))
+
+
+def _jwt(config: Config, domain: str, host: Host) -> Iterator[Mistake]:
+    try:
+        if "jwt" in host.authentication:
+            own_keys(host.jwt)
+    except ProviderError as error:
+        yield config.source.mistake(_nearest(config, domain, "jwt", "key"), None, str(error))
 
 
 def _certificate(config: Config, at: Key, certificate: str, key: str) -> Iterator[Mistake]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from xmppws import __version__
-from xmppws.cli import admin, check_config, kick, modules, reload, serve, sessions, status, user, watch
+from xmppws.cli import admin, check_config, kick, modules, reload, serve, sessions, status, token, user, watch
 from xmppws.cli.command import CommandError
 
 FAILED = 1
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xmppws", description="An XMPP-over-WebSocket server (RFC 7395).")
     parser.add_argument("--version", action="version", version=f"xmppws {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, check_config, user, modules, status, sessions, kick, reload, watch, admin):
+    for command in (serve, check_config, user, token, modules, status, sessions, kick, reload, watch, admin):
         command.add_to(commands)
     return parser
 

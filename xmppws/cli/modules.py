@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _modules(host: Host) -> list[str]:
-    return [
+    lines = [
         f"{name:16} {', '.join(f'XEP-{xep.number:04} {xep.version}' for xep in module.xeps)}".rstrip()
         for name, module in host.modules.items()
     ]
+    return lines + [f"{domain} is served by {name}" for domain, name in host.components.items()]
 
 
 def _hooks(host: Host) -> list[str]:

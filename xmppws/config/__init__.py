@@ -9,11 +9,25 @@ from xmppws.config.loader import read as read_config
 from xmppws.config.manual import render_manual
 from xmppws.config.mistakes import ConfigError, Mistake
 from xmppws.config.options import Opt, Section
-from xmppws.config.sections import C2S, Config, Host, HostC2S, Http, Jwt, Listener, Log, Metrics, Storage
+from xmppws.config.sections import (
+    C2S,
+    Component,
+    Config,
+    Host,
+    HostC2S,
+    Http,
+    Jwt,
+    Listener,
+    Log,
+    Metrics,
+    Pace,
+    Storage,
+)
 
 __all__ = [
     "C2S",
     "Address",
+    "Component",
     "Config",
     "ConfigError",
     "Duration",
@@ -26,6 +40,7 @@ __all__ = [
     "Metrics",
     "Mistake",
     "Opt",
+    "Pace",
     "Section",
     "Size",
     "Storage",

@@ -113,9 +113,17 @@ def trusted_proxy(text: str) -> str:
     if text == "unix":
         return text
     try:
+        return network(text)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "unix"') from None
+
+
+def network(text: str) -> str:
+    """Check an address or a network."""
+    try:
         ip_network(text)
     except ValueError:
-        raise ValueError('must be an address, a CIDR network such as 10.0.0.0/8 (host bits zero), or "unix"') from None
+        raise ValueError("must be an address, a CIDR network such as 10.0.0.0/8 (host bits zero)") from None
     return text
 
 
@@ -148,8 +156,11 @@ def external_url(text: str) -> str:
 def jwks_url(text: str) -> str:
     """Check where a JWK set is; "" is none. Whoever can change it on the way lets in whom they like."""
     parts = _url(text)
-    usable = parts and not parts.fragment and "@" not in parts.netloc and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _THIS_MACHINE)
+    usable = (
+        parts
+        and not parts.fragment
+        and "@" not in parts.netloc
+        and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _THIS_MACHINE))
     )
     if text and not usable:
         raise ValueError('must be a URL such as "https://login.example.com/jwks.json"; http is for this machine only')

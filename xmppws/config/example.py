@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xmppws.config.options import Option, Section, lists, options, sections
-from xmppws.config.sections import Config, Host
+from xmppws.config.sections import Component, Config, Host
 
 WIDTH = 100
 
@@ -31,6 +31,11 @@ _LIST_HEAD = """\
 
 #[[{name}]]
 """
+_COMPONENT_HEAD = """\
+# --- Components: domains that modules serve, one table each. Without one, a module has LABEL.HOST on every host. ---
+
+#[components."conference.example.com"]
+"""
 _MODULES = """\
 # --- Modules: one table each, [modules.NAME] for all hosts or [hosts."example.com".modules.NAME] for one. ---
 """
@@ -38,7 +43,9 @@ _MODULES = """\
 
 def render_example() -> str:
     """Return the example: every option with its help, commented out."""
-    return "\n".join([_HEAD, *_options(Config), *_sections(), _HOST_HEAD, *_host(), _MODULES])
+    return "\n".join(
+        [_HEAD, *_options(Config), *_sections(), _HOST_HEAD, *_host(), _COMPONENT_HEAD, *_options(Component), _MODULES]
+    )
 
 
 def _sections() -> Iterator[str]:

@@ -15,6 +15,7 @@ _HOST: Final[Key] = ("hosts", "example.com")
 
 PROSODY: Final[Mapping[str, Key]] = MappingProxyType(
     {
+        "Component": ("components", "conference.example.com"),
         "Include": ("include",),
         "VirtualHost": _HOST,
         "c2s_close_timeout": ("c2s", "close_timeout"),

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from xmppws.config import components, together
 from xmppws.config import environment as variables
-from xmppws.config import together
 from xmppws.config.checks import host_name
 from xmppws.config.includes import Document
 from xmppws.config.lines import Key
@@ -50,9 +50,10 @@ def assemble(
     """Make a configuration of a document and the environment; `found` is what was wrong before."""
     places, mistakes = variables.apply(values, environment)
     reader = Reader(Source(source.file, MappingProxyType({**source.places, **places})))
-    top = _without_endpoint(reader.section(Config(), values, (), also=("hosts",)))
+    top = _without_endpoint(reader.section(Config(), values, (), also=("hosts", "components")))
     hosts = _hosts(reader, values.get("hosts", {}), top)
-    config = replace(top, hosts=MappingProxyType(hosts))
+    served = components.read(reader, values.get("components", {}), hosts)
+    config = replace(top, hosts=MappingProxyType(hosts), components=MappingProxyType(served))
     together.check(config, reader)
     config = replace(config, source=reader.source)
     return config, reader.source.in_order([*(found or ()), *mistakes, *reader.mistakes.values()])

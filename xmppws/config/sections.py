@@ -15,6 +15,7 @@ from xmppws.config.options import Opt, Section
 from xmppws.config.source import Source
 
 SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 86400.0
+MILLION = 1_000_000
 
 
 def _no_tables() -> Mapping[str, Any]:
@@ -102,7 +103,7 @@ class Jwt(Section, frozen=True, kw_only=True):
     audience: Annotated[
         str,
         Opt(
-            "What a token has to have as `aud`, or among them. \"\": the host's own name, and a token may have none: "
+            'What a token has to have as `aud`, or among them. "": the host\'s own name, and a token may have none: '
             "then it is good for every host with the same key."
         ),
     ] = ""
@@ -279,6 +280,36 @@ class C2S(HostC2S, frozen=True, kw_only=True):
     ] = 1 * MIB
 
 
+class Pace(Section, frozen=True, kw_only=True):
+    """How much one client or one address may do in a second. Who sends more is read more slowly; nothing is dropped."""
+
+    connections_per_address: Annotated[
+        int, Opt("Connections from one address, or one /64 network of IPv6.", minimum=1, maximum=1_000_000)
+    ] = 500
+    handshakes_per_second: Annotated[
+        int, Opt("New connections from one address; further ones are refused with 429.", minimum=1, maximum=100_000)
+    ] = 20
+    stanzas_per_second: Annotated[
+        int, Opt("Stanzas, and other WebSocket frames, from a client that has logged in.", minimum=1, maximum=MILLION)
+    ] = 500
+    bytes_per_second: Annotated[
+        Size, Opt("Bytes from a client that has logged in.", minimum=1 * KIB, maximum=1024 * MIB)
+    ] = 1 * MIB
+    guest_stanzas_per_second: Annotated[
+        int, Opt("The same for guests (anonymous), and before the login.", minimum=1, maximum=MILLION)
+    ] = 50
+    guest_bytes_per_second: Annotated[
+        Size, Opt("The same for guests (anonymous), and before the login.", minimum=1 * KIB, maximum=1024 * MIB)
+    ] = 128 * KIB
+    burst: Annotated[
+        Duration, Opt("How much may come at once after a pause: as much as in this time.", minimum=1, maximum=HOUR)
+    ] = 10 * SECOND
+    exempt: Annotated[
+        tuple[str, ...],
+        Opt("Addresses and networks of clients for which this table does not hold.", check=checks.network),
+    ] = ("127.0.0.1", "::1")
+
+
 class Storage(Section, frozen=True, kw_only=True):
     """Where data is kept."""
 
@@ -334,6 +365,20 @@ class Log(Section, frozen=True, kw_only=True):
     ] = ""
 
 
+class Component(Section, frozen=True, kw_only=True):
+    """A domain of its own that a module of a virtual host serves, such as one for rooms."""
+
+    module: Annotated[str, Opt("The module that serves it.", check=checks.module, example="muc")] = ""
+    host: Annotated[
+        str,
+        Opt(
+            "The virtual host whose module that is. Default: the one whose name the domain ends in.",
+            check=checks.host_name,
+            example="example.com",
+        ),
+    ] = ""
+
+
 class Config(HostOptions, frozen=True, kw_only=True):
     """The configuration of a server; without a file, the defaults. Durations are seconds, sizes bytes.
 
@@ -359,9 +404,11 @@ class Config(HostOptions, frozen=True, kw_only=True):
     ] = "auto"
     http: Http = Http()
     c2s: C2S = C2S()
+    limits: Pace = Pace()
     jwt: Jwt = Jwt()
     storage: Storage = Storage()
     metrics: Metrics = Metrics()
     log: Log = Log()
     hosts: Mapping[str, Host] = field(default_factory=_no_tables)
+    components: Mapping[str, Component] = field(default_factory=_no_tables)
     source: Source = Source()

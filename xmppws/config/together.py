@@ -9,7 +9,7 @@ from xmppws.config.checks import Address, address
 from xmppws.config.kinds import SIZE
 from xmppws.config.lines import Key
 from xmppws.config.reader import Reader
-from xmppws.config.secrets import weakness
+from xmppws.config.secrets import fault
 from xmppws.config.sections import C2S, Config, HostOptions, Jwt, Listener
 from xmppws.config.source import dotted
 
@@ -46,7 +46,7 @@ def _check_jwt(jwt: Jwt, domain: str, reader: Reader) -> None:
         if reader.is_sound("jwt") and reader.is_sound("hosts", domain, "jwt"):
             rule = 'with "jwt", jwt.secret, jwt.key or jwt.jwks_url must be set'
             reader.wrong(_place(("authentication",), domain, reader), None, rule)
-    elif jwt.secret and not jwt.allow_weak_secret and (rule := weakness(jwt.secret)):
+    elif jwt.secret and (rule := fault(jwt.secret, weak_allowed=jwt.allow_weak_secret)):
         reader.wrong(_place(("jwt", "secret"), domain, reader), None, rule)
 
 

@@ -7,7 +7,8 @@ A provider is a `Provider`, and of the other protocols those that it can be. Use
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from xmppws.stream.sasl.keys import ScramKeys
 
@@ -16,19 +17,53 @@ class InvalidPassword(ValueError):
     """A text cannot be a password, or a hash of one; the message names the rule, never the text."""
 
 
+class InvalidToken(ValueError):
+    """A token lets nobody in; the message says why, and holds nothing of the token."""
+
+
+class ProviderError(Exception):
+    """A provider cannot begin its work; the message is for the sysadmin."""
+
+
+class Unavailable(Exception):
+    """A provider cannot tell at the moment who somebody is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a token says of who shows it, once it is verified.
+
+    `expires` is when it lets in no longer, in seconds since 1970. `device` and `room` are "" where it names none.
+    `claims` is all that it says (RFC 7519 section 4).
+    """
+
+    username: str
+    expires: float
+    device: str = ""
+    room: str = ""
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
 class Provider(Protocol):
-    """Knows some users of one host.
+    """Knows some users of one host. `name` is what `authentication` calls it.
 
     `mechanisms` are the SASL mechanisms that all of them can use now. Those that take a password are offered when every
     provider with passwords has them, for before the log-in nobody knows who somebody is; any other when one has it.
     """
 
     @property
+    def name(self) -> str:
+        """A name such as "internal", for the audit log."""
+
+    @property
     def mechanisms(self) -> frozenset[str]:
         """Names such as "SCRAM-SHA-256", "PLAIN" and "ANONYMOUS"."""
 
     async def refresh(self) -> None:
-        """Read again what others may have changed; called when the server has started, and on reload."""
+        """Read again what others may have changed; called when the server has started, and on reload.
+
+        Raises `ProviderError` the first time only.
+        """
 
     async def exists(self, username: str) -> bool:
         """Return whether there is such an account."""
@@ -57,6 +92,28 @@ class Keys(Passwords, Protocol):
 
     async def needs_plain(self, username: str) -> bool:
         """Tell, after an attempt with SCRAM failed, whether the account has no keys before it has used PLAIN once."""
+
+
+@runtime_checkable
+class Tokens(Provider, Protocol):
+    """Lets in whoever shows a token: by OAUTHBEARER, or as the password of PLAIN."""
+
+    async def verify_token(self, token: str) -> Identity:
+        """Check a token, and note that its user has been here.
+
+        Raises `InvalidToken`, or `Unavailable` when it cannot be checked now.
+        """
+
+
+@runtime_checkable
+class Background(Protocol):
+    """Does something of its own while the server runs."""
+
+    def start(self) -> None:
+        """Begin; `refresh` was called before."""
+
+    async def stop(self) -> None:
+        """End."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from xmppws.core.events import IqToUser, MessageToUser, MessageUndelivered, PresenceToUser
 from xmppws.core.hooks import STOP, Verdict
 from xmppws.core.host import Host
-from xmppws.core.module import Target
+from xmppws.core.module import IqHandler, Target
 from xmppws.core.session import Session
 from xmppws.errors import ServiceUnavailable
 from xmppws.jid import Jid
@@ -178,6 +178,11 @@ def _answer(host: Host, iq: Stanza, to: Jid) -> Awaitable[None] | None:
     handler = host.iq_handler(iq.type, tag_of(iq.payload), target)
     if handler is None:
         raise ServiceUnavailable
+    return answer(host, handler, iq)
+
+
+def answer(host: Host, handler: IqHandler, iq: Stanza) -> Awaitable[None] | None:
+    """Let a handler answer a request, and send what it returns."""
     reply = handler(iq)
     if isinstance(reply, Stanza):
         return host.dispatch.send(reply)

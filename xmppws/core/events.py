@@ -178,9 +178,9 @@ class PresenceAllowed(Struct, eq=False):
 
 
 class DiscoInfoWanted(Struct, eq=False):
-    """Somebody who may asks what the host or an account is and can do: handlers add to what is known.
+    """Somebody who may asks what the host, an account or a component is and can do: handlers add to what is known.
 
-    Stopping means that no other handler is asked.
+    `to` is a bare JID, and may be an address inside a component. Stopping means that no other handler is asked.
     """
 
     asker: Jid
@@ -193,11 +193,13 @@ class DiscoInfoWanted(Struct, eq=False):
 
 
 class DiscoItemsWanted(Struct, eq=False):
-    """Somebody asks for the items of a node of the host: the handler sets `items` as (JID, node, name).
+    """Somebody asks for the items of a node of the host or a component: the handler sets `items` as (JID, node, name).
 
-    Stopping means that they are set; else there is no such node.
+    `to` is a bare JID, and may be an address inside a component. Without a node, `items` begins as an empty list that
+    handlers add to. Stopping means that the items are set; else there is no such node.
     """
 
     asker: Jid
+    to: Jid
     node: str
     items: list[tuple[str, str, str]] | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from xmppws.core.audit import audit
-from xmppws.core.auth import Provider
+from xmppws.core.auth import Identity, Provider
 from xmppws.core.declare import Binding
 from xmppws.core.events import SessionBound, SessionEnded
 from xmppws.core.hooks import Hooks
@@ -54,16 +55,21 @@ class Host:
         """Makes an unguessable id, a short string of letters and digits."""
         self.hooks = Hooks()
         self.modules: dict[str, Module] = {}
+        self.components: Mapping[str, str] = MappingProxyType({})
+        """The domains that modules of this host serve, each with the name of its module."""
         self.bindings: list[Binding] = []
         """What the loaded modules declare, of every kind."""
         self.sessions = Sessions()
         self.traffic = Traffic()
-        self._iq_handlers: dict[tuple[str, str, Target], IqHandler] = {}
+        self._iq_handlers: dict[tuple[str, str, Target | str], IqHandler] = {}
 
-    def add_iq_handler(self, declaration: IqDeclaration, handler: IqHandler) -> None:
-        """Register a handler for each of its targets. Raises ValueError when another one answers that request."""
+    def add_iq_handler(self, declaration: IqDeclaration, handler: IqHandler, component: str = "") -> None:
+        """Register a handler for each of its targets. Raises ValueError when another one answers that request.
+
+        `component` is the module whose domains alone are meant by `Target.COMPONENT`, "" for those of all modules.
+        """
         for target in declaration.to:
-            key = (declaration.type, declaration.tag, target)
+            key = (declaration.type, declaration.tag, _place(target, component))
             if key in self._iq_handlers:
                 raise ValueError(f"iq {declaration.type} {declaration.tag} to {target.name} is answered already")
             self._iq_handlers[key] = handler
@@ -72,13 +78,15 @@ class Host:
         """Take back all that a module declares, before another takes its place."""
         for binding in self.bindings:
             if binding.owner == owner and isinstance(binding.declaration, IqDeclaration):
+                component = owner if self.modules[owner].component else ""
                 for target in binding.declaration.to:
-                    self._iq_handlers.pop((binding.declaration.type, binding.declaration.tag, target), None)
+                    key = (binding.declaration.type, binding.declaration.tag, _place(target, component))
+                    self._iq_handlers.pop(key, None)
         self.bindings = [binding for binding in self.bindings if binding.owner != owner]
         self.hooks.remove(owner)
 
-    def iq_handler(self, type: str, tag: str, target: Target) -> IqHandler | None:
-        """Return who answers a request."""
+    def iq_handler(self, type: str, tag: str, target: Target | str) -> IqHandler | None:
+        """Return who answers a request; the name of a module in place of a target means its own domains."""
         return self._iq_handlers.get((type, tag, target))
 
     async def exists(self, username: str) -> bool:
@@ -88,8 +96,10 @@ class Host:
                 return True
         return False
 
-    def bind(self, account: Jid, resource: str, stream: Stream) -> Session:
-        """Make a session. Raises `InvalidJid` for a resource that is none, `ResourceConstraint` for one too many.
+    def bind(self, account: Jid, resource: str, stream: Stream, identity: Identity | None = None) -> Session:
+        """Make a session; `identity` is what a token says of its user.
+
+        Raises `InvalidJid` for a resource that is none, `ResourceConstraint` for one too many.
 
         Conflict policy (RFC 6120 section 7.7.2.2): the newer session gets the resource, and the older one ends.
         """
@@ -100,7 +110,7 @@ class Host:
             older.stream.end(StreamConflict("A newer session took over the resource"))
         elif len(self.sessions.of(account)) >= MAX_RESOURCES:
             raise ResourceConstraint(f"An account has at most {MAX_RESOURCES} resources at a time")
-        session = Session(jid, self, stream)
+        session = Session(jid, self, stream, identity)
         self.sessions.add(session)
         self._tell(SessionBound(session))
         return session
@@ -116,3 +126,7 @@ class Host:
         except Exception:
             log.exception("a handler of %s failed", type(event).__name__)
             return None
+
+
+def _place(target: Target, component: str) -> Target | str:
+    return component if component and target is Target.COMPONENT else target

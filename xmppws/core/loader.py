@@ -59,7 +59,8 @@ def _bind(host: Host, binding: Binding) -> None:
         host.hooks.add(declaration.event, declaration.phase, binding.method, binding.owner)
     elif isinstance(declaration, IqDeclaration):
         try:
-            host.add_iq_handler(declaration, binding.method)
+            component = binding.owner if host.modules[binding.owner].component else ""
+            host.add_iq_handler(declaration, binding.method, component)
         except ValueError as error:
             raise ModuleError(f"{host.domain}: module '{binding.owner}': {error}") from None
     host.bindings.append(binding)

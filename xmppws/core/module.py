@@ -11,6 +11,7 @@ from xmppws.config import Section
 from xmppws.core.declare import declare
 from xmppws.core.hooks import Phase
 from xmppws.core.stores import Archive, KeyValue, Map, Stores
+from xmppws.errors import ServiceUnavailable
 from xmppws.xml.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Target(Flag):
     """The sender's own account: its bare JID, or no address at all (RFC 6120 section 10.3.3)."""
     OTHER = 4
     """The bare JID of another local account."""
+    COMPONENT = 8
+    """A component, or an address inside it without resource. What a module declares that is a component itself, it is
+    asked at its own; what any other declares, at all components of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,10 @@ class Module:
     """What service discovery says of the host."""
     account_features: ClassVar[tuple[str, ...]] = ()
     """What service discovery says of every account."""
+    component_features: ClassVar[tuple[str, ...]] = ()
+    """What service discovery says of every component."""
+    component: ClassVar[str] = ""
+    """The first label of the domain that the module serves by default, such as "conference"; "" if it serves none."""
     stream_features: ClassVar[bytes] = b""
     """What is offered to a client after log-in, as XML that declares its namespace."""
     Options: ClassVar[type[Section]] = Section
@@ -135,6 +143,13 @@ class Module:
     def __init__(self, host: Host, options: Section) -> None:
         self.host = host
         self.options = options
+
+    def deliver(self, stanza: Stanza) -> Awaitable[None] | None:
+        """Take what has come for a domain of the module, when it is a component and no handler has answered it.
+
+        Raise a `StanzaError` for what the sender should be told.
+        """
+        raise ServiceUnavailable
 
     async def start(self) -> None:
         """Begin what the module does by itself; called when the server has started, or the module was reloaded."""

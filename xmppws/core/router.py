@@ -47,8 +47,11 @@ class Stream(Protocol):
     def send(self, *messages: bytes) -> None:
         """Send messages, each one whole element, in one write. Does nothing on a stream that has ended."""
 
-    def authenticated(self, name: str) -> None:
-        """Note that the client has logged in, as `name`: the limits and deadlines of strangers end."""
+    def authenticated(self, name: str, *, guest: bool = False) -> None:
+        """Note that the client has logged in, as `name`: the limits and deadlines of strangers end.
+
+        A guest is nobody in particular, and may send less than a user.
+        """
 
     def end(self, error: StreamError | None = None) -> None:
         """End the stream, with an error or without."""

@@ -9,6 +9,7 @@ from xmppws.jid import Jid
 from xmppws.xml.stanza import Stanza
 
 if TYPE_CHECKING:
+    from xmppws.core.auth import Identity
     from xmppws.core.host import Host
     from xmppws.core.router import Stream
 
@@ -19,6 +20,7 @@ class Session:
     `presence` is its last undirected presence while it is available, else None, and `priority` belongs to it. It is
     `interested` once it has asked for the roster (RFC 6121 section 2.2). `directed` holds to whom it has sent presence
     directly (section 4.6). `lang` is what its stanzas are written in where they do not say, "" if that is unknown.
+    `identity` is what its token says, None where it has none.
     """
 
     __slots__ = (
@@ -26,6 +28,7 @@ class Session:
         "account",
         "directed",
         "host",
+        "identity",
         "interested",
         "jid",
         "lang",
@@ -34,11 +37,12 @@ class Session:
         "stream",
     )
 
-    def __init__(self, jid: Jid, host: Host, stream: Stream) -> None:
+    def __init__(self, jid: Jid, host: Host, stream: Stream, identity: Identity | None = None) -> None:
         self.jid = jid
         self.account = jid.bare
         self.host = host
         self.stream = stream
+        self.identity = identity
         self.presence: Stanza | None = None
         self.priority = 0
         self.interested = False

@@ -94,10 +94,11 @@ class Connection(WebSocket):
                 self.watch.show(self.id, Direction.OUT, *messages)
             self.write(text_frame(messages[0]) if len(messages) == 1 else text_frames(messages))
 
-    def authenticated(self, name: str) -> None:
+    def authenticated(self, name: str, *, guest: bool = False) -> None:
         """Note that the client has logged in."""
         if self._phase is Phase.STRANGER:
             self.name = name
+            self._allow(self._allowances.guest if guest else self._allowances.user)
             self.watch = self._endpoint.watches.get(name)
             self._phase = Phase.ESTABLISHED
             self._parser.trust()

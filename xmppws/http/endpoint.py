@@ -7,16 +7,19 @@ import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Final
 
 from aiohttp._websocket.helpers import websocket_mask
 
-from xmppws.config import C2S
+from xmppws.config import C2S, Config
 from xmppws.core.histogram import Histogram
+from xmppws.core.limits import Allowance, Pace
 from xmppws.core.router import Router
 from xmppws.errors import End, Reason, Side, SystemShutdown
 from xmppws.http.accepted import Admission
 from xmppws.http.deadlines import Deadlines
+from xmppws.http.proxies import UNIX, Client, Networks, parse_address
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates, VirtualHosts
 from xmppws.http.watch import Watch
@@ -49,6 +52,42 @@ class Limits:
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """How much clients may send: who has not logged in, who has, and who has as a guest."""
+
+    stranger: Allowance
+    user: Allowance
+    guest: Allowance
+
+
+_ANYTHING: Final = Allowance(inf, inf, 1)
+_EVERYTHING: Final = Allowances(_ANYTHING, _ANYTHING, _ANYTHING)
+
+
+class Paces:
+    """What is allowed in a second, to each client and to each address (see `Client.network`)."""
+
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        limits = config.limits
+        user = Allowance(limits.stanzas_per_second, limits.bytes_per_second, limits.burst)
+        guest = Allowance(limits.guest_stanzas_per_second, limits.guest_bytes_per_second, limits.burst)
+        self._allowances = Allowances(guest, user, guest)
+        self._exempt = Networks(limits.exempt)
+        self.connections_per_address = limits.connections_per_address
+        self.handshakes = Pace(
+            limits.handshakes_per_second, limits.handshakes_per_second * max(limits.burst, 1.0), clock
+        )
+
+    def exempts(self, client: Client) -> bool:
+        """Tell whether these limits do not hold for a client: because of its address, or as nobody knows that."""
+        return client.address == UNIX or parse_address(client.address) in self._exempt
+
+    def allowances(self, client: Client) -> Allowances:
+        """Return what a client may send."""
+        return _EVERYTHING if self.exempts(client) else self._allowances
+
+
 class Endpoint:
     """The shared side of every connection, and their register.
 
@@ -63,6 +102,7 @@ class Endpoint:
         deadlines: Deadlines,
         admission: Admission,
         limits: Limits,
+        paces: Paces,
         max_stanza_sizes: Mapping[str, int],
         intervals: Intervals,
         new_id: Callable[[], str],
@@ -72,6 +112,7 @@ class Endpoint:
         self.deadlines = deadlines
         self.admission = admission
         self.limits = limits
+        self.paces = paces
         self.max_stanza_sizes = max_stanza_sizes
         self.intervals = intervals
         self.new_id = new_id
@@ -92,6 +133,9 @@ class Endpoint:
         """Who is watched, by bare JID."""
         self.round_trips: defaultdict[str, Histogram] = defaultdict(Histogram)
         """How long answers to our pings took."""
+        self.slowed: Counter[str] = Counter()
+        """How often a client was not read for a while, because it sent more than it may; by virtual host."""
+        self._networks: Counter[str] = Counter()
         self._strangers: dict[str, set[WebSocket]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -99,6 +143,15 @@ class Endpoint:
     def is_crowded(self, network: str) -> bool:
         """Tell whether a network (see `Client.network`) has as many connections without a login as it may."""
         return len(self._strangers.get(network, ())) >= self.limits.max_unauthenticated_per_address
+
+    def is_full(self, network: str) -> bool:
+        """Tell whether a network has as many connections as it may."""
+        return self._networks[network] >= self.paces.connections_per_address
+
+    def slowed_down(self, connection: WebSocket) -> None:
+        """Note that a client has to wait."""
+        self.slowed[connection.host] += 1
+        log.debug("id=%s is read no more until it may send again", connection.id, extra={"id": connection.id})
 
     def name_of(self, candidates: Candidates | None) -> str:
         """Return in whose name the server speaks before it knows for which host.
@@ -113,6 +166,7 @@ class Endpoint:
         """Register a new connection, whose first deadline is at `deadline`."""
         self.admission.connections += 1
         self.connections.add(connection)
+        self._networks[connection.network] += 1
         self._empty.clear()
         if not connection.name:
             self._strangers.setdefault(connection.network, set()).add(connection)
@@ -156,6 +210,9 @@ class Endpoint:
         self.admission.connections -= 1
         self.deadlines.remove(connection)
         self.connections.discard(connection)
+        self._networks[connection.network] -= 1
+        if not self._networks[connection.network]:
+            del self._networks[connection.network]
         self.left_strangers(connection)
         if not self.connections:
             self._empty.set()

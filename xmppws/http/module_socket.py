@@ -29,6 +29,7 @@ class ModuleSocket(WebSocket):
         """Note that the client has logged in."""
         if not self.name and self.ended is None:
             self.name = name
+            self._allow(self._allowances.user)
             self._endpoint.left_strangers(self)
             # None before the upgrade, while the module still decides on the request.
             if self._transport is not None:

@@ -5,7 +5,7 @@ known. So the list of hops is read from the right, up to the first address that 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -69,29 +69,41 @@ class _Origin(NamedTuple):
     unreadable: str = ""
 
 
+class Networks:
+    """Addresses and CIDR networks to look up addresses in; raises ValueError, naming an entry that is neither."""
+
+    __slots__ = ("_addresses", "_networks")
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        networks = [_network(entry) for entry in entries]
+        self._addresses = frozenset(n.network_address for n in networks if n.prefixlen == n.max_prefixlen)
+        self._networks = tuple(n for n in networks if n.prefixlen < n.max_prefixlen)
+
+    def __contains__(self, ip: Address | None) -> bool:
+        return ip is not None and (ip in self._addresses or any(ip in network for network in self._networks))
+
+
 class Trust:
     """Decide about clients by the configured trusted proxies.
 
     Raises ValueError, naming the entry, for one that is neither an address, nor a CIDR network, nor "unix".
     """
 
-    __slots__ = ("_addresses", "_consider_secure", "_header", "_networks", "_unix")
+    __slots__ = ("_consider_secure", "_header", "_networks", "_unix")
 
     def __init__(
         self, trusted: Sequence[str], *, forwarded_header: str = X_FORWARDED_FOR, consider_secure: bool = False
     ) -> None:
         if forwarded_header not in _NAMES:
             raise ValueError(f"forwarded_header: {forwarded_header!r} is neither {X_FORWARDED_FOR!r} nor {FORWARDED!r}")
-        networks = [_network(entry) for entry in trusted if entry != UNIX]
-        self._addresses = frozenset(n.network_address for n in networks if n.prefixlen == n.max_prefixlen)
-        self._networks = tuple(n for n in networks if n.prefixlen < n.max_prefixlen)
+        self._networks = Networks(entry for entry in trusted if entry != UNIX)
         self._unix = UNIX in trusted
         self._header = forwarded_header
         self._consider_secure = consider_secure
 
     def trusts(self, peer: str | None) -> bool:
         """Tell whether a peer, None for a Unix socket, is a trusted proxy."""
-        return self._unix if peer is None else self._is_trusted(parse_address(peer))
+        return self._unix if peer is None else parse_address(peer) in self._networks
 
     def resolve(
         self,
@@ -116,7 +128,7 @@ class Trust:
         if proxy_source is not None:
             ip = parse_address(proxy_source)
             origin = _Origin(_text(proxy_source, ip), f"the source in the PROXY header of {origin.address}")
-            trusted = self._is_trusted(ip)
+            trusted = ip in self._networks
         ended = "the proxy ended TLS, says its PROXY header" if proxy_tls else ""
         if not trusted:
             return self._client(origin, ended or _ours(tls), _ignored(headers, origin.address))
@@ -150,7 +162,7 @@ class Trust:
             if ip is None:
                 return _Origin(address, f"the last hop that could be read, through {peer.address}", hop.text)
             address = str(ip)
-            if not self._is_trusted(ip):
+            if ip not in self._networks:
                 return _Origin(address, f"{_NAMES[self._header]} of the trusted proxy {peer.address}")
         if not hops:
             return peer
@@ -173,9 +185,6 @@ class Trust:
             yield f"{ignored} through {peer.address} contradicts {counts} or stands alone; {counts} counts"
         if proto and other_proto and other_proto != proto:
             yield f"Forwarded and X-Forwarded-Proto through {peer.address} differ; forwarded_header = {self._header!r}"
-
-    def _is_trusted(self, ip: Address | None) -> bool:
-        return ip is not None and (ip in self._addresses or any(ip in network for network in self._networks))
 
     def _client(self, origin: _Origin, ended: str, notes: tuple[str, ...]) -> Client:
         declared = not ended and self._consider_secure

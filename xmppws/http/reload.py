@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from xmppws.config import Config
 from xmppws.core.reload import Applier
-from xmppws.http.endpoint import Endpoint, Limits
+from xmppws.http.endpoint import Endpoint, Limits, Paces
 from xmppws.stream.keepalive import Intervals
 
 
@@ -21,12 +21,18 @@ def appliers(endpoint: Endpoint, origins: dict[str, frozenset[str]]) -> Iterator
     """Return what applies time-outs and limits, and allowed origins, where `origins` is what is asked for them."""
     names = [field.name for type_ in (Limits, Intervals) for field in fields(type_)]
     yield Applier(re.compile(rf"c2s\.({'|'.join(names)}|max_connections)"), lambda config: _limit(endpoint, config))
+    yield Applier(re.compile(r"limits\..+"), lambda config: _pace(endpoint, config))
     yield Applier(re.compile(r"hosts\..+\.allowed_origins"), lambda config: origins.update(allowed_origins(config)))
 
 
 def intervals(config: Config) -> Intervals:
     """Return when clients are pinged and probed."""
     return Intervals(config.c2s.ping_interval, config.c2s.pong_timeout, config.c2s.read_timeout)
+
+
+def _pace(endpoint: Endpoint, config: Config) -> None:
+    # Clients that are connected keep what they were allowed.
+    endpoint.paces = Paces(config, endpoint.deadlines.clock)
 
 
 def _limit(endpoint: Endpoint, config: Config) -> None:

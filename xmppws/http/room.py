@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from aiohttp import web
 
 from xmppws.http.causes import Cause
@@ -15,5 +17,17 @@ def check_room(endpoint: Endpoint, request: web.BaseRequest, client: Client) -> 
     if endpoint.is_crowded(client.network):
         sentence = "Too many connections of this address have not logged in yet."
         raise Refused(Cause.CROWDED, 429, sentence, Retry_After="30")
+    if not endpoint.paces.exempts(client):
+        _check_pace(endpoint, client.network)
     if not endpoint.admission.has_room(request.transport):
         raise Refused(Cause.FULL, 503, "The server has all the connections it may have.", Retry_After="10")
+
+
+def _check_pace(endpoint: Endpoint, network: str) -> None:
+    wait = endpoint.paces.handshakes.take(network)
+    if wait:
+        sentence = "Too many connections of this address in a short time."
+        raise Refused(Cause.TOO_FAST, 429, sentence, Retry_After=str(math.ceil(wait)))
+    if endpoint.is_full(network):
+        sentence = "This address has all the connections it may have."
+        raise Refused(Cause.CROWDED, 429, sentence, Retry_After="30")

@@ -16,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
 from xmppws.core.admin import ConnectionFacts
+from xmppws.core.limits import Allowance
 from xmppws.errors import (
     ConnectionTimeout,
     End,
@@ -70,14 +71,34 @@ class Hold(IntEnum):
     """The handler asked for it."""
     TURN = 4
     """Other sockets have their turn."""
+    PACE = 8
+    """The client has sent more than it may in a second."""
+
+
+class _Refill:
+    """Asks, when a second has passed, whether a socket may go on."""
+
+    __slots__ = ("_refill", "due")
+
+    def __init__(self, refill: Callable[[float], float | None]) -> None:
+        self._refill = refill
+        self.due = 0
+
+    def check(self, now: float) -> float | None:
+        return self._refill(now)
 
 
 class WebSocket(asyncio.Protocol, ABC):
     """A client's WebSocket. `ended` is how it ended, or None; `name` is who logged in, or ""."""
 
     __slots__ = (
+        "_allowance",
+        "_allowances",
+        "_bytes",
         "_deadline",
         "_endpoint",
+        "_filled",
+        "_frames",
         "_held",
         "_lost",
         "_reader",
@@ -106,7 +127,9 @@ class WebSocket(asyncio.Protocol, ABC):
         self.due = 0
         self.keepalive = KeepAlive(now)
         self.ended: End | None = None
-        self._since = now
+        self._since = self._filled = now
+        self._allowances = endpoint.paces.allowances(client)
+        self._allow(self._allowances.stranger)
         self._deadline = deadline
         self._held = 0
         self._lost: End | None = None
@@ -177,12 +200,18 @@ class WebSocket(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Read frames."""
-        self.keepalive.received = self._endpoint.deadlines.now
+        now = self._endpoint.deadlines.now
+        self.keepalive.received = now
+        if now != self._filled:
+            self._fill(now)
+        self._bytes -= len(data)
         if not self._held and (message := self._reader.whole(data)) is not None:
             try:
                 self._take(message)
             except Exception as error:
                 self._failed(error)
+            if self._frames < 0 or self._bytes < 0:
+                self._slow_down()
             return
         self._reader.feed(data)
         if not self._held:
@@ -267,6 +296,8 @@ class WebSocket(asyncio.Protocol, ABC):
         try:
             while not self._held and (frame := self._reader.next()) is not None:
                 left -= 1
+                if self._frames < 1 or self._bytes < 0:
+                    self._slow_down()
                 if not left:
                     self._held |= Hold.TURN
                     asyncio.get_running_loop().call_soon(self._release, Hold.TURN)
@@ -274,6 +305,7 @@ class WebSocket(asyncio.Protocol, ABC):
                 if opcode == TEXT:
                     self._take(payload)
                 else:
+                    self._frames -= 1
                     self._control(opcode, payload)
         except FrameError as error:
             self.broken(error)
@@ -281,11 +313,40 @@ class WebSocket(asyncio.Protocol, ABC):
             self._failed(error)
 
     def _take(self, payload: bytes) -> None:
+        self._frames -= 1
         if self._state is State.OPEN:
             pending = self.message(payload)
             if pending is not None:
                 self._held |= Hold.WAIT
                 asyncio.ensure_future(pending).add_done_callback(self._waited)
+
+    def _allow(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._frames = allowance.frames * allowance.burst
+        self._bytes = allowance.bytes * allowance.burst
+
+    def _slow_down(self) -> None:
+        # Nothing is dropped: what the client sends waits in its own socket.
+        if self._held & Hold.PACE:
+            return
+        self._held |= Hold.PACE
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._endpoint.slowed_down(self)
+        self._endpoint.deadlines.add(_Refill(self._go_on), self._endpoint.deadlines.now + 1)
+
+    def _go_on(self, now: float) -> float | None:
+        self._fill(now)
+        if self._transport is not None and (self._frames < 1 or self._bytes < 0):
+            return now + 1
+        self._release(Hold.PACE)
+        return None
+
+    def _fill(self, now: float) -> None:
+        allowance, seconds = self._allowance, now - self._filled
+        self._filled = now
+        self._frames = min(self._frames + seconds * allowance.frames, allowance.frames * allowance.burst)
+        self._bytes = min(self._bytes + seconds * allowance.bytes, allowance.bytes * allowance.burst)
 
     def _waited(self, task: asyncio.Future[None]) -> None:
         error = None if task.cancelled() else task.exception()

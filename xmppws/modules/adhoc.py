@@ -31,7 +31,7 @@ class Adhoc(Module):
     @on(DiscoItemsWanted, Phase.ANSWER)
     def items(self, event: DiscoItemsWanted) -> Verdict:
         """List the commands that the asker may run (section 2.2)."""
-        if event.node != ns.COMMANDS:
+        if event.node != ns.COMMANDS or event.to != self.host.jid:
             return None
         event.items = [(self.host.domain, command.node, command.title) for command, _ in self._commands(event.asker)]
         return STOP

@@ -5,6 +5,7 @@ An entry is a full JID, an account, a domain, or a resource of a domain. Reports
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
@@ -35,6 +36,8 @@ from xmppws.xml.writer import child, element
 
 # The list of nearly everybody; it is asked for with every stanza.
 _NOTHING: Final[frozenset[str]] = frozenset()
+# Addresses that are prepared at once: each may take milliseconds. Then others have their turn.
+_AT_ONCE: Final = 10
 
 
 class Blocked(NotAcceptable):
@@ -134,12 +137,12 @@ class Blocking(Module):
     async def block(self, iq: Stanza) -> Stanza:
         """Add addresses (section 3.3)."""
         assert iq.sender is not None and iq.payload is not None
-        account, wanted = iq.sender.bare, _read(iq.payload)
+        account, wanted = iq.sender.bare, await self._read(iq.payload)
         if not wanted:
             raise BadRequest("There is nothing to block")
         before = await self._list(account)
         if len(before | wanted) > self.options.max_addresses:
-            raise ResourceConstraint(f"An account blocks at most {self.options.max_addresses} addresses")
+            raise self._too_many()
         await self._set(account, before | wanted)
         await self._tell_contacts(account, lambda jid: _covers(wanted, jid) and not _covers(before, jid), shown=False)
         self._push(account, _write("block", sorted(wanted)))
@@ -149,7 +152,7 @@ class Blocking(Module):
     async def unblock(self, iq: Stanza) -> Stanza:
         """Remove addresses, or all of them (sections 3.4 and 3.5)."""
         assert iq.sender is not None and iq.payload is not None
-        account, named = iq.sender.bare, _read(iq.payload)
+        account, named = iq.sender.bare, await self._read(iq.payload)
         before = await self._list(account)
         left = before - named if named else _NOTHING
         await self._set(account, left)
@@ -214,9 +217,28 @@ class Blocking(Module):
         # Whom presence was sent directly learns that it is over, too.
         for session in self.host.sessions.of(account):
             for jid in [jid for jid in session.directed or () if concerned(jid)]:
-                assert session.directed is not None
-                session.directed.discard(jid)
-                self.host.dispatch.post(presence("unavailable", to=jid, sender=session.jid))
+                if session.directed and jid in session.directed:
+                    session.directed.discard(jid)
+                    sent = self.host.dispatch.send(presence("unavailable", to=jid, sender=session.jid))
+                    if sent is not None:
+                        await sent
+
+    async def _read(self, payload: Element) -> frozenset[str]:
+        items = payload.findall(f"{{{ns.BLOCKING}}}item")
+        if len(items) > self.options.max_addresses:
+            raise self._too_many()
+        addresses = set()
+        for number, item in enumerate(items, 1):
+            try:
+                addresses.add(Jid.parse(item.get("jid", "")).text)
+            except InvalidJid as error:
+                raise JidMalformed(str(error)) from None
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return frozenset(addresses)
+
+    def _too_many(self) -> ResourceConstraint:
+        return ResourceConstraint(f"An account blocks at most {self.options.max_addresses} addresses")
 
     def _push(self, account: Jid, payload: Element) -> None:
         push = iq("set", payload, to=account, sender=account, id=self.host.new_id())
@@ -236,11 +258,3 @@ def _write(name: str, addresses: list[str]) -> Element:
     for address in addresses:
         child(made, ns.BLOCKING, "item", {"jid": address})
     return made
-
-
-def _read(payload: Element) -> frozenset[str]:
-    items = payload.findall(f"{{{ns.BLOCKING}}}item")
-    try:
-        return frozenset(Jid.parse(item.get("jid", "")).text for item in items)
-    except InvalidJid as error:
-        raise JidMalformed(str(error)) from None

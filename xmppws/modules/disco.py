@@ -1,4 +1,4 @@
-"""XEP-0030 Service Discovery: identities, features, forms (XEP-0128) and items of the host and of its accounts.
+"""XEP-0030 Service Discovery: identities, features, forms (XEP-0128) and items of the host, its accounts, components.
 
 Modules declare features on their class, and add what they cannot declare with `DiscoInfoWanted`. What an account is and
 which resources it has is for those to know who may see its presence. Of the host's nodes for information only that of
@@ -7,6 +7,7 @@ its own capabilities (XEP-0115) is known, nodes for items are other modules' bus
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import islice
 from typing import Final
@@ -32,6 +33,7 @@ class Disco(Module):
     xeps = (Xep(30, "2.5.0"), Xep(128, "1.0.1"))
     features = (ns.DISCO_INFO, ns.DISCO_ITEMS)
     account_features = (ns.DISCO_INFO, ns.DISCO_ITEMS)
+    component_features = (ns.DISCO_INFO, ns.DISCO_ITEMS)
 
     @on(DiscoInfoWanted, Phase.ANSWER)
     def provide(self, event: DiscoInfoWanted) -> Verdict:
@@ -40,6 +42,9 @@ class Disco(Module):
         if event.to == self.host.jid:
             event.identities.insert(0, ("server", "im", "xmppws"))
             event.features.update(feature for module in modules for feature in module.features)
+        elif event.to.domain in self.host.components:
+            # What it is, the component says itself.
+            event.features.update(feature for module in modules for feature in module.component_features)
         else:
             # Section 3.1: "the primary identity SHOULD have a category of "account" with an appropriate type".
             event.identities.insert(0, ("account", "registered", ""))
@@ -68,13 +73,32 @@ class Disco(Module):
             raise _no_such_node()
         return _answer(iq, await self._info(iq.sender.bare, iq.to), "")
 
-    @iq_get(ns.DISCO_ITEMS, "query", to=Target.HOST)
-    async def host_items(self, iq: Stanza) -> Stanza:
-        """List what other modules have under a node of the host, or beside it."""
-        assert iq.sender is not None
+    @on(DiscoItemsWanted, Phase.ANSWER)
+    async def components(self, event: DiscoItemsWanted) -> Verdict:
+        """List the host's components among its items, by their names."""
+        if event.to == self.host.jid and event.items is not None:
+            for domain in self.host.components:
+                info = await self._info(event.asker, Jid.parse(domain))
+                event.items.append((domain, "", next((name for _, _, name in info.identities), "")))
+        return None
+
+    @iq_get(ns.DISCO_INFO, "query", to=Target.COMPONENT)
+    async def component_info(self, iq: Stanza) -> Stanza:
+        """Say what a component, or an address inside it, is and can do."""
+        assert iq.sender is not None and iq.to is not None
+        info = await self._info(iq.sender.bare, iq.to)
+        if _node(iq):
+            raise _no_such_node()
+        # Each address says something else, and soon something new: not worth remembering.
+        return iq.result().plus(_write(_node(iq), info.identities, info.features, info.forms))
+
+    @iq_get(ns.DISCO_ITEMS, "query", to=Target.HOST | Target.COMPONENT)
+    async def items(self, iq: Stanza) -> Stanza:
+        """List what modules have under a node of the host or a component, or beside it."""
+        assert iq.sender is not None and iq.to is not None
         node = _node(iq)
         # Several modules add to the host's own items; a node is one module's.
-        wanted = DiscoItemsWanted(iq.sender.bare, node, None if node else [])
+        wanted = DiscoItemsWanted(iq.sender.bare, iq.to, node, None if node else [])
         await self.host.hooks.finish(wanted)
         if wanted.items is None:
             raise _no_such_node()
@@ -130,6 +154,12 @@ def _answer(iq: Stanza, info: DiscoInfoWanted, node: str) -> Stanza:
 @lru_cache(maxsize=64)
 def _written(
     node: str, identities: tuple[tuple[str, str, str], ...], features: frozenset[str], forms: tuple[Form, ...]
+) -> bytes:
+    return _write(node, identities, features, forms)
+
+
+def _write(
+    node: str, identities: Iterable[tuple[str, str, str]], features: Iterable[str], forms: Iterable[Form]
 ) -> bytes:
     query = _query(ns.DISCO_INFO, node)
     for category, type, name in identities:

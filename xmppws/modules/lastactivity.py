@@ -12,8 +12,10 @@ from typing import Final
 
 import msgspec
 
+from xmppws.config import Section
 from xmppws.core.events import IqToUser, PresenceAllowed, PresenceFromUser, SessionEnded
 from xmppws.core.hooks import Phase, Verdict
+from xmppws.core.host import Host
 from xmppws.core.module import Module, Target, Xep, iq_get, keyvalue_store, on
 from xmppws.core.session import Session
 from xmppws.errors import Forbidden, ItemNotFound
@@ -39,6 +41,11 @@ class LastActivity(Module):
     xeps = (Xep(12, "2.0"),)
     account_features = (ns.LAST,)
     seen = keyvalue_store("lastactivity", LastSeen)
+
+    def __init__(self, host: Host, options: Section) -> None:
+        super().__init__(host, options)
+        # What is being written: one task for an account, however often it comes and goes meanwhile.
+        self._leaving: dict[str, LastSeen] = {}
 
     @iq_get(ns.LAST, "query", to=Target.SELF | Target.OTHER)
     async def answer(self, iq: Stanza) -> Stanza:
@@ -80,13 +87,22 @@ class LastActivity(Module):
     def _left(self, session: Session, status: str) -> None:
         others = (other for other in self.host.sessions.of(session.jid.bare) if other is not session)
         if session.presence is not None and all(other.presence is None for other in others):
-            # Nobody waits for it: contacts shall hear of it at once.
-            self.host.dispatch.observe(self._keep(session.jid.local, LastSeen(time.time(), status[:_MAX_STATUS])))
+            username = session.jid.local
+            is_written = username in self._leaving
+            self._leaving[username] = LastSeen(time.time(), status[:_MAX_STATUS])
+            if not is_written:
+                # Nobody waits for it: contacts shall hear of it at once.
+                self.host.dispatch.observe(self._keep(username))
 
-    async def _keep(self, username: str, seen: LastSeen) -> None:
-        # The session may have ended because the account did, and nothing must be left of that.
-        if await self.host.exists(username):
-            await self.seen.set(username, seen)
+    async def _keep(self, username: str) -> None:
+        written = None
+        try:
+            # The session may have ended because the account did, and nothing must be left of that.
+            while written is not self._leaving[username] and await self.host.exists(username):
+                written = self._leaving[username]
+                await self.seen.set(username, written)
+        finally:
+            del self._leaving[username]
 
     async def _check(self, iq: Stanza) -> None:
         assert iq.sender is not None and iq.to is not None

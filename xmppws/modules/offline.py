@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from functools import partial
 from typing import Annotated, Final
+from weakref import WeakValueDictionary
 
 from xmppws.config import Section
 from xmppws.config.options import Opt
-from xmppws.core.events import MessageUndelivered, SessionAvailable
+from xmppws.core.delivery import available
+from xmppws.core.events import AccountEnding, MessageUndelivered, SessionAvailable
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Xep, archive_store, on
@@ -46,8 +49,12 @@ class Offline(Module):
 
     def __init__(self, host: Host, options: Section) -> None:
         super().__init__(host, options)
-        # Of two resources that become available at once, one gets the messages.
-        self._flushing: set[Jid] = set()
+        # Of two resources that become available at once, one gets the messages. True: look again afterwards.
+        self._flushing: dict[Jid, bool] = {}
+        # Messages are counted and then written: one after the other for each account.
+        self._turns: WeakValueDictionary[Jid, asyncio.Lock] = WeakValueDictionary()
+        # How many of an account's messages are not in the store yet.
+        self._unwritten: Counter[Jid] = Counter()
 
     @on(MessageUndelivered, Phase.DELIVER)
     async def keep(self, event: MessageUndelivered) -> Verdict:
@@ -56,12 +63,18 @@ class Offline(Module):
         assert stanza.to is not None and stanza.sender is not None
         if not _is_worth_keeping(stanza):
             return STOP
-        owner = stanza.to.local
-        if await self.messages.count(owner) >= self.options.max_messages:
-            # Section 2: then the sender is told, as if there were no such service.
-            raise ServiceUnavailable("Too many messages wait for this user already")
-        written = self.messages.append(owner, stanza.content, when=time.time(), with_=stanza.sender.text)
-        written.add_done_callback(partial(self._written, stanza))
+        account = stanza.to.bare
+        async with self._turn(account):
+            number = await self.messages.count(account.local) + self._unwritten[account]
+            if number >= self.options.max_messages:
+                # Section 2: then the sender is told, as if there were no such service.
+                raise ServiceUnavailable("Too many messages wait for this user already")
+            written = self.messages.append(account.local, stanza.content, when=time.time(), with_=stanza.sender.text)
+        if written.done():
+            self._kept(account, stanza, written)
+        else:
+            self._unwritten[account] += 1
+            written.add_done_callback(partial(self._written, account, stanza))
         return STOP
 
     @on(SessionAvailable, Phase.DELIVER)
@@ -70,15 +83,31 @@ class Offline(Module):
         session = event.session
         account = session.jid.bare
         taken_before = event.earlier is not None and event.earlier >= 0
-        if session.priority >= 0 and not taken_before and account not in self._flushing:
-            self._flushing.add(account)
-            try:
-                await self._flush(account, session)
-            finally:
-                self._flushing.discard(account)
+        if session.priority >= 0 and not taken_before:
+            await self._hand_over(account, session)
         return None
 
-    async def _flush(self, account: Jid, session: Session) -> None:
+    @on(AccountEnding, Phase.GUARD)
+    async def settle(self, event: AccountEnding) -> Verdict:
+        """Let messages that are about to be kept come to the store, before all data of the account goes."""
+        async with self._turn(event.account):
+            return None
+
+    async def _hand_over(self, account: Jid, session: Session) -> None:
+        if account in self._flushing:
+            self._flushing[account] = True
+            return
+        takers = [session]
+        try:
+            while takers:
+                self._flushing[account] = False
+                is_all = await self._flush(account, takers[-1])
+                takers = available(self.host.sessions.of(account)) if self._flushing[account] or not is_all else []
+        finally:
+            self._flushing.pop(account, None)
+
+    async def _flush(self, account: Jid, session: Session) -> bool:
+        """Send what waits to a session; return whether that was all, or the session has ended."""
         while entries := await self.messages.page(account.local, limit=_PAGE):
             sent = []
             for entry in entries:
@@ -90,12 +119,28 @@ class Offline(Module):
                 sent.append(entry.id)
             await self.messages.remove(account.local, ids=sent)
             if len(sent) < len(entries):
-                return
+                return False
+        return True
 
-    def _written(self, stanza: Stanza, written: asyncio.Future[str]) -> None:
+    def _turn(self, account: Jid) -> asyncio.Lock:
+        lock = self._turns.get(account)
+        if lock is None:
+            lock = self._turns[account] = asyncio.Lock()
+        return lock
+
+    def _written(self, account: Jid, stanza: Stanza, written: asyncio.Future[str]) -> None:
+        self._unwritten[account] -= 1
+        if not self._unwritten[account]:
+            del self._unwritten[account]
+        self._kept(account, stanza, written)
+
+    def _kept(self, account: Jid, stanza: Stanza, written: asyncio.Future[str]) -> None:
         if not written.cancelled() and (error := written.exception()) is not None:
             log.error("a message from %s to %s could not be kept", stanza.sender, stanza.to, exc_info=error)
             self.host.dispatch.post(stanza.error(InternalServerError()))
+        elif takers := available(self.host.sessions.of(account)):
+            # They came while it was written, and found nothing yet.
+            self.host.dispatch.observe(self._hand_over(account, takers[-1]))
 
 
 def _is_worth_keeping(message: Stanza) -> bool:

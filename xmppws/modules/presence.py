@@ -6,6 +6,7 @@ Who may see whom is the business of `subscriptions`.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Iterable
 from typing import Final
@@ -26,7 +27,7 @@ from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.module import Module, on
 from xmppws.core.roster import RosterItem
 from xmppws.core.session import Session
-from xmppws.errors import BadRequest, NotAcceptable
+from xmppws.errors import BadRequest, NotAcceptable, PolicyViolation
 from xmppws.jid import Jid
 from xmppws.xml import ns
 from xmppws.xml.stanza import Stanza, presence
@@ -34,6 +35,10 @@ from xmppws.xml.writer import element
 
 _PRIORITY: Final = re.compile(r"\s*([+-]?[0-9]{1,3})\s*")
 _MAX_DIRECTED: Final = 1000
+# In bytes: each session holds its own, and one stanza becomes as many as there are contacts and resources.
+_MAX_SIZE: Final = 16 * 1024
+# So many addresses are told at once. Then others have their turn, and what takes time is waited for.
+_AT_ONCE: Final = 100
 
 
 class Presence(Module):
@@ -44,6 +49,8 @@ class Presence(Module):
     async def broadcast(self, event: PresenceFromUser) -> Verdict:
         """Keep the presence, and tell all who may know (sections 4.2, 4.4, 4.5)."""
         session, stanza = event.session, event.stanza
+        if len(stanza.content) > _MAX_SIZE:
+            raise PolicyViolation(f"Presence for everybody has at most {_MAX_SIZE} bytes")
         if stanza.type == "":
             await self._available(session, stanza)
         elif stanza.type == "unavailable":
@@ -60,6 +67,8 @@ class Presence(Module):
         """Remember to whom a session has shown itself (section 4.6.3)."""
         session, stanza = event.session, event.stanza
         assert stanza.to is not None
+        if self.host.sessions.find(session.jid) is not session:
+            return STOP  # It ended while an earlier handler waited, and nobody would tell that it is gone.
         if stanza.type == "":
             session.directed = session.directed or set()
             if len(session.directed) >= _MAX_DIRECTED and stanza.to not in session.directed:
@@ -101,10 +110,10 @@ class Presence(Module):
             if stanza is None:
                 continue  # It went while others were shown, and who saw it knows.
             for address in event.contacts:
+                if event.shown and session.presence is not stanza:
+                    break  # It went while others were shown, or shows them something newer.
                 # In order: what says why must not overtake it, nor it that.
-                sent = self.host.dispatch.send(stanza.addressed(to=address, sender=session.jid))
-                if sent is not None:
-                    await sent
+                await self._route(stanza.addressed(to=address, sender=session.jid))
         return None
 
     async def _available(self, session: Session, stanza: Stanza) -> None:
@@ -112,8 +121,8 @@ class Presence(Module):
         session.priority = _priority(stanza)
         session.presence = stanza
         roster = await self._tell_contacts(session, stanza)
-        if earlier is None:
-            self._ask_contacts(session, roster)
+        if earlier is None and session.presence is stanza:
+            await self._ask_contacts(session, roster)
         # It may have ended while others were told.
         if session.presence is stanza:
             await self.host.hooks.finish(SessionAvailable(session, roster, earlier))
@@ -124,33 +133,35 @@ class Presence(Module):
         if was_available:
             roster = await self._tell_contacts(session, stanza)
             directed -= {address for address, item in roster.items() if item.subscription.seen_by_contact}
-        for address in await self._audience(session.jid.bare, directed):
-            self._post(stanza, address)
+        successor = self._successor(session)
+        if successor is not None:
+            directed -= successor.directed or set()
+        await self._send(stanza, await self._audience(session.jid.bare, directed))
 
     async def _tell_contacts(self, session: Session, stanza: Stanza) -> dict[Jid, RosterItem]:
         account = session.jid.bare
         roster = await self._roster(account)
         contacts = {address for address, item in roster.items() if item.subscription.seen_by_contact}
         await self._audience(account, contacts)
-        if stanza.type == "" and session.presence is not stanza:
-            return roster  # The session ended meanwhile, and its contacts know.
-        for address in contacts:
-            self._post(stanza, address)
+        await self._send(stanza, contacts, of=session)
+        if not self._counts(stanza, session):
+            return roster
         # Section 4.2.2: the user's own resources see each other, and the sender itself.
         send_all(_available(self.host.sessions.of(account)), stanza.addressed(to=account, sender=session.jid))
         return roster
 
-    def _ask_contacts(self, session: Session, roster: dict[Jid, RosterItem]) -> None:
+    async def _ask_contacts(self, session: Session, roster: dict[Jid, RosterItem]) -> None:
         account = session.jid.bare
         for other in _available(self.host.sessions.of(account)):
             if other is not session and other.presence is not None:
                 session.send(other.presence.addressed(to=account, sender=other.jid))
-        for address, item in roster.items():
-            if item.subscription.sees_contact:
-                # Section 4.3.1: from the bare JID. On this host there is nothing to ask for: the answer is known, and
-                # goes to this resource alone.
-                sender = session.jid if address.domain == self.host.domain else account
-                self.host.dispatch.post(presence("probe", to=address, sender=sender))
+        seen = {address for address, item in roster.items() if item.subscription.sees_contact}
+        await self._audience(account, seen)
+        # Section 4.3.1: from the bare JID. On this host there is nothing to ask for: the answer is known, and goes to
+        # this resource alone.
+        here = {address for address in seen if address.domain == self.host.domain}
+        await self._send(presence("probe", to=None, sender=session.jid), here)
+        await self._send(presence("probe", to=None, sender=account), seen - here)
 
     async def _answer_probe(self, probe: Stanza) -> Verdict:
         assert probe.sender is not None and probe.to is not None
@@ -164,17 +175,17 @@ class Presence(Module):
             shown = [session for session in sessions if _was_directed(session, asker)]
             if not shown:
                 # Section 4.3.2: who is not subscribed is told so, and so is who asks for an account that is not there.
-                self.host.dispatch.post(_reply(probe, "unsubscribed", to=asker.bare, sender=account))
+                await self._route(_reply(probe, "unsubscribed", to=asker.bare, sender=account))
         else:
             shown = _available(sessions)
             if not shown:
-                self.host.dispatch.post(_reply(probe, "unavailable", to=asker, sender=probe.to))
+                await self._route(_reply(probe, "unavailable", to=asker, sender=probe.to))
         for session in shown:
             if probe.to.resource or not allowed.allowed or session.presence is None:
                 # Sections 4.3.2 and 4.6.6: nothing but that this one resource is available.
-                self._post(presence(to=None, sender=session.jid), asker)
+                await self._route(presence(to=asker, sender=session.jid))
             else:
-                self._post(session.presence, asker)
+                await self._route(session.presence.addressed(to=asker, sender=session.jid))
         return STOP
 
     async def _roster(self, account: Jid) -> dict[Jid, RosterItem]:
@@ -187,8 +198,33 @@ class Presence(Module):
             await self.host.hooks.finish(PresenceAudience(account, contacts))
         return contacts
 
-    def _post(self, stanza: Stanza, to: Jid) -> None:
-        self.host.dispatch.post(stanza.addressed(to=to, sender=stanza.sender))
+    async def _send(self, stanza: Stanza, addresses: Iterable[Jid], *, of: Session | None = None) -> None:
+        """Send to many; with a session, as long as the stanza counts for it."""
+        dispatch = self.host.dispatch
+        left = list(addresses)
+        while left and (of is None or self._counts(stanza, of)):
+            batch, left = left[:_AT_ONCE], left[_AT_ONCE:]
+            sent = (dispatch.send(stanza.addressed(to=address, sender=stanza.sender)) for address in batch)
+            pending = [task for each in sent if (task := dispatch.observe(each)) is not None]
+            # Whoever sends much waits for it: else tasks would pile up, and later stanzas overtake these.
+            if pending:
+                await asyncio.wait(pending)
+            elif left:
+                await asyncio.sleep(0)
+
+    async def _route(self, stanza: Stanza) -> None:
+        sent = self.host.dispatch.send(stanza)
+        if sent is not None:
+            await sent
+
+    def _counts(self, stanza: Stanza, session: Session) -> bool:
+        """Tell whether contacts are still to see a presence: the session may have ended, or been replaced meanwhile."""
+        return session.presence is stanza if stanza.type == "" else self._successor(session) is None
+
+    def _successor(self, session: Session) -> Session | None:
+        """Return the available session that has taken the place of one that ended."""
+        other = self.host.sessions.find(session.jid)
+        return other if other is not None and other is not session and other.presence is not None else None
 
 
 def _available(sessions: Iterable[Session]) -> list[Session]:

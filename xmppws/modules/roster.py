@@ -11,10 +11,10 @@ from hashlib import blake2b
 from typing import Final
 from weakref import WeakValueDictionary
 
-from msgspec import structs
+from msgspec import msgpack, structs
 
 from xmppws.config import Section
-from xmppws.core.events import ContactRemoved, PresenceAllowed, RosterChange, RosterWanted
+from xmppws.core.events import AccountEnding, ContactRemoved, PresenceAllowed, RosterChange, RosterWanted
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Target, iq_get, iq_set, map_store, on
@@ -24,7 +24,7 @@ from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza, iq
-from xmppws.xml.writer import child, element, serialize
+from xmppws.xml.writer import child, element
 
 _MAX_ITEMS: Final = 5000
 _MAX_NAME: Final = 1023
@@ -88,14 +88,12 @@ class Roster(Module):
             session = self.host.sessions.find(iq.sender)
             if session is not None:
                 session.interested = True
-            query, version = _roster(await self.items.all(iq.sender.local))
+            items = await self.items.all(iq.sender.local)
         known = iq.payload.get("ver")
         if known is None:
-            return iq.result(query)
-        if known == version:
-            return iq.result()
-        query.set("ver", version)
-        return iq.result(query)
+            return iq.result(_query(items))
+        version = _version(items)
+        return iq.result(None if known == version else _query(items, version))
 
     @iq_set(ns.ROSTER, "query", to=Target.SELF)
     async def set(self, iq: Stanza) -> Stanza:
@@ -124,6 +122,12 @@ class Roster(Module):
         """Keep other people's rosters from everybody (sections 2.1.3 and 2.1.5)."""
         raise Forbidden("A roster is its owner's alone")
 
+    @on(AccountEnding, Phase.GUARD)
+    async def settle(self, event: AccountEnding) -> Verdict:
+        """Let changes that are under way come to an end, before all data of the account goes."""
+        async with self._turn(event.account):
+            return None
+
     async def _remove(self, owner: Jid, address: Jid) -> None:
         async with self._turn(owner):
             known = await self.items.all(owner.local)
@@ -148,7 +152,7 @@ class Roster(Module):
         sessions = [session for session in self.host.sessions.of(owner) if session.interested]
         if not sessions:
             return
-        query = element(ns.ROSTER, "query", {"ver": _roster(known)[1]})
+        query = element(ns.ROSTER, "query", {"ver": _version(known)})
         _add_item(query, address.text, item)
         push = iq("set", query, to=owner, sender=owner, id=self.host.new_id())
         for session in sessions:
@@ -166,13 +170,19 @@ def _shown(item: RosterItem | None) -> RosterItem | None:
     return structs.replace(item, request=b"") if item is not None and item.listed else None
 
 
-def _roster(items: dict[str, RosterItem]) -> tuple[Element, str]:
-    """Return the roster as its owner sees it, and its version."""
-    query = element(ns.ROSTER, "query")
-    for address in sorted(items):
-        if items[address].listed:
-            _add_item(query, address, items[address])
-    return query, blake2b(serialize(query), digest_size=12).hexdigest()
+def _query(items: dict[str, RosterItem], version: str | None = None) -> Element:
+    """Write the roster as its owner sees it."""
+    query = element(ns.ROSTER, "query", {"ver": version} if version else None)
+    for address, item in sorted(items.items()):
+        if item.listed:
+            _add_item(query, address, item)
+    return query
+
+
+def _version(items: dict[str, RosterItem]) -> str:
+    # Made for every change, so not of the XML.
+    shown = [(address, structs.replace(item, request=b"")) for address, item in sorted(items.items()) if item.listed]
+    return blake2b(msgpack.encode(shown), digest_size=12).hexdigest()
 
 
 def _check_size(items: dict[str, RosterItem]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from functools import partial
+from typing import Final
 
 from xmppws.core.delivery import send_all
 from xmppws.core.events import (
@@ -14,6 +15,7 @@ from xmppws.core.events import (
     AudienceChanged,
     ContactRemoved,
     DirectedPresenceFromUser,
+    PresenceAudience,
     PresenceToUser,
     RosterChange,
     RosterWanted,
@@ -23,10 +25,13 @@ from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.module import Module, on
 from xmppws.core.roster import Half
 from xmppws.core.subscription import TYPES, Way, after, passes
-from xmppws.errors import NotAllowed
+from xmppws.errors import NotAllowed, PolicyViolation
 from xmppws.jid import Jid
 from xmppws.xml import ns
 from xmppws.xml.stanza import Stanza, kept, presence
+
+# In bytes. A request is kept until it is answered, and an account has not much room for those of strangers.
+_MAX_REQUEST: Final = 4 * 1024
 
 
 class Subscriptions(Module):
@@ -67,7 +72,10 @@ class Subscriptions(Module):
         if item.to is not Half.NO:
             await self._route(presence("unsubscribe", to=contact, sender=account))
         if item.from_ is Half.YES:
-            await self.host.hooks.finish(AudienceChanged(account, (contact,), shown=False))
+            # Who is blocked has not seen the account for long.
+            audience = {contact}
+            await self.host.hooks.finish(PresenceAudience(account, audience))
+            await self.host.hooks.finish(AudienceChanged(account, audience, shown=False))
         if item.from_ is not Half.NO:
             await self._route(presence("unsubscribed", to=contact, sender=account))
         return None
@@ -118,6 +126,8 @@ class Subscriptions(Module):
         return STOP
 
     async def _requested(self, account: Jid, contact: Jid, stanza: Stanza) -> None:
+        if len(stanza.content) > _MAX_REQUEST:
+            raise PolicyViolation(f"A request has at most {_MAX_REQUEST} bytes")
         step = partial(after, way=Way.INBOUND, type=stanza.type, request=stanza.content)
         change = RosterChange(account, contact, step)
         await self.host.hooks.finish(change)

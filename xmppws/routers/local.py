@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Awaitable
 from typing import Final
 
 from xmppws.core.audit import audit
+from xmppws.core.auth import Identity, Unavailable
 from xmppws.core.host import Host
 from xmppws.core.router import Request, Stream
 from xmppws.core.session import Session
@@ -21,11 +23,12 @@ from xmppws.errors import (
     UnsupportedVersion,
 )
 from xmppws.jid import InvalidJid, Jid
+from xmppws.routers.expiry import Expiry, Sweep, expire
 from xmppws.routers.guest import Guest
-from xmppws.routers.providers import Providers
+from xmppws.routers.providers import Login, Providers, Refused
 from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Step
 from xmppws.stream.framing import Open
-from xmppws.stream.sasl import AccountWanted, KeysWanted
+from xmppws.stream.sasl import AccountWanted, KeysWanted, TokenWanted
 from xmppws.stream.sasl.scram import HASHES
 from xmppws.xml import ns
 from xmppws.xml.parser import Element
@@ -35,14 +38,17 @@ from xmppws.xml.writer import element
 log = logging.getLogger("xmppws.login")
 
 _SHOWN: Final = 100
+# RFC 5646 section 2.1, roughly; longer ones would make every short stanza a long one.
+_LANGUAGE: Final = re.compile(r"[A-Za-z0-9]{1,8}(?:-[A-Za-z0-9]{1,8}){0,7}")
 
 
 class LocalRouter:
     """Serves the streams of one host of this server."""
 
-    def __init__(self, host: Host, *, max_auth_attempts: int) -> None:
+    def __init__(self, host: Host, *, max_auth_attempts: int, sweep: Sweep) -> None:
         self.host = host
         self.providers = Providers(host.providers)
+        self.sweep = sweep
         self._max_attempts = max_auth_attempts
         self.refresh()
 
@@ -67,7 +73,7 @@ class LocalRouter:
 class LocalStream:
     """One client's stream: first its negotiation, then its session."""
 
-    __slots__ = ("_guest", "_lang", "_negotiation", "_router", "_session", "_stream")
+    __slots__ = ("_expiry", "_guest", "_lang", "_login", "_negotiation", "_router", "_session", "_stream")
 
     def __init__(self, router: LocalRouter, stream: Stream) -> None:
         self._router = router
@@ -75,6 +81,9 @@ class LocalStream:
         self._negotiation: Negotiation | None = Negotiation(router.offer, router.host.new_id)
         self._session: Session | None = None
         self._guest: Guest | None = None
+        # Who lets the client in, if what it still has to prove is right; gone once it is bound.
+        self._login: Login | None = None
+        self._expiry: Expiry | None = None
         self._lang = ""
 
     def opened(self, open: Open) -> Awaitable[None] | None:
@@ -86,7 +95,7 @@ class LocalStream:
             raise BadFormat("A second <open/> is allowed after a successful login only")
         features = self._negotiation.opened()
         # One object for all who speak it.
-        self._lang = sys.intern(open.lang or "")
+        self._lang = sys.intern(open.lang) if open.lang and _LANGUAGE.fullmatch(open.lang) else ""
         self._stream.open(self._router.host.domain, self._router.host.new_id(), features)
         return None
 
@@ -124,6 +133,8 @@ class LocalStream:
             ended = self._router.host.unbind(self._session, end)
         if self._guest is not None:
             self._guest.leave(ended)
+        if self._expiry is not None:
+            self._router.sweep.remove(self._expiry)
 
     def _take(self, step: Step) -> Awaitable[None] | None:
         if isinstance(step, Reply):
@@ -137,7 +148,10 @@ class LocalStream:
             assert anonymous is not None
             # Known before the account is made: the stream may end meanwhile.
             self._guest = Guest(self._router.host, anonymous)
+            self._login = Login(anonymous.name)
             return self._admit(self._guest)
+        elif isinstance(step, TokenWanted):
+            return self._check_token(step.token)
         else:
             return self._check(step.username, step.password)
         return None
@@ -150,7 +164,7 @@ class LocalStream:
             raise reply.error
         assert self._negotiation is not None
         if self._negotiation.jid is not None:
-            self._stream.authenticated(self._negotiation.jid.text)
+            self._stream.authenticated(self._negotiation.jid.text, guest=self._guest is not None)
 
     def _note(self, attempt: Attempt) -> None:
         host, stream = self._router.host, self._stream
@@ -162,6 +176,8 @@ class LocalStream:
         username = attempt.username[:_SHOWN]
         facts = {"id": stream.id, "address": stream.address, "host": host.domain, "user": username}
         facts |= {"mechanism": mechanism, "outcome": outcome}
+        if self._login is not None and not attempt.failure:
+            facts["provider"] = self._login.provider
         log.info(
             "id=%s login=%s address=%s host=%s user=%r mechanism=%s",
             *(stream.id, outcome, stream.address, host.domain, username, mechanism),
@@ -186,8 +202,10 @@ class LocalStream:
     def _bind(self, bind: Bind) -> None:
         negotiation, host = self._negotiation, self._router.host
         assert negotiation is not None and negotiation.jid is not None
+        identity = self._login.identity if self._login is not None else None
+        resource = bind.resource or self._device(negotiation.jid, identity)
         try:
-            self._session = host.bind(negotiation.jid, bind.resource, self._stream)
+            self._session = host.bind(negotiation.jid, resource, self._stream, identity)
         except InvalidJid as error:
             self._reply(negotiation.bind_refused(bind, BadRequest(str(error))))
             return
@@ -197,12 +215,22 @@ class LocalStream:
             return
         self._session.lang = self._lang
         self._reply(negotiation.bound(bind, self._session.jid))
-        self._negotiation = None
+        self._negotiation = self._login = None
+        if identity is not None:
+            self._expiry = expire(self._stream, identity.expires, self._router.sweep)
+
+    def _device(self, account: Jid, identity: Identity | None) -> str:
+        """Return the resource that the device in a token makes, "" for none."""
+        device = identity.device if identity is not None else ""
+        if device and self._router.host.sessions.find(account.with_resource(device)) is not None:
+            # Two tabs with one token must not end each other for ever.
+            return f"{device}.{self._router.host.new_id()}"
+        return device
 
     async def _look_up(self, wanted: KeysWanted) -> None:
         assert self._negotiation is not None
         try:
-            keys = await self._router.providers.scram_keys(wanted.username, wanted.hash_name)
+            keys, self._login = await self._router.providers.scram_keys(wanted.username, wanted.hash_name)
         except StorageError:
             self._unavailable(self._negotiation)
             return
@@ -211,11 +239,31 @@ class LocalStream:
     async def _check(self, username: str, password: str) -> None:
         assert self._negotiation is not None
         try:
-            right = await self._router.providers.verify_password(username, password)
-        except StorageError:
+            self._login = await self._router.providers.verify_password(username, password)
+        except (StorageError, Unavailable):
             self._unavailable(self._negotiation)
             return
-        self._take(self._negotiation.password_checked(right))
+        except Refused as refused:
+            self._refused(refused)
+        self._take(self._negotiation.password_checked(self._login is not None))
+
+    async def _check_token(self, token: str) -> None:
+        assert self._negotiation is not None
+        try:
+            self._login = await self._router.providers.verify_token(token)
+        except (StorageError, Unavailable):
+            self._unavailable(self._negotiation)
+            return
+        except Refused as refused:
+            self._refused(refused)
+        identity = self._login.identity if self._login is not None else None
+        self._take(self._negotiation.token_checked(identity.username if identity else ""))
+
+    def _refused(self, refused: Refused) -> None:
+        self._login = None
+        if str(refused):
+            facts = {"id": self._stream.id, "host": self._router.host.domain}
+            log.info("id=%s host=%s: the token is refused: %s", *facts.values(), refused, extra=facts)
 
     async def _admit(self, guest: Guest) -> None:
         assert self._negotiation is not None

@@ -1,16 +1,33 @@
-"""A host's providers as log-in needs them: who checks a password, who has keys, who admits anonymous users."""
+"""A host's providers as log-in needs them: who checks a password or a token, has keys, admits anonymous users."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
 
-from xmppws.core.auth import Anonymous, Keys, Passwords, Provider
-from xmppws.stream.sasl import anonymous
+from xmppws.core.auth import Anonymous, Identity, InvalidToken, Keys, Passwords, Provider, Tokens, Unavailable
+from xmppws.stream.sasl import anonymous, oauthbearer
 from xmppws.stream.sasl.keys import ScramKeys
 from xmppws.stream.sasl.scram import HASHES
 
+P = TypeVar("P", bound=Provider)
+
 _WITH_PASSWORD: Final = (*HASHES, "PLAIN")
-_OTHERS: Final = (anonymous.NAME,)
+_OTHERS: Final = (oauthbearer.NAME, anonymous.NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Which provider lets somebody in, by name; and what a token says of them, where there was one."""
+
+    provider: str
+    identity: Identity | None = None
+
+
+class Refused(Exception):
+    """Nobody lets somebody in; the message is what is wrong with the token, "" where none was wanted."""
 
 
 class Providers:
@@ -18,7 +35,8 @@ class Providers:
 
     def __init__(self, providers: tuple[Provider, ...]) -> None:
         self._all = providers
-        self._passwords = tuple(each for each in providers if isinstance(each, Passwords))
+        self._checking = tuple(each for each in providers if isinstance(each, Passwords | Tokens))
+        self._tokens = tuple(each for each in providers if isinstance(each, Tokens))
         self._keys = tuple(each for each in providers if isinstance(each, Keys))
         self.anonymous = next((each for each in providers if isinstance(each, Anonymous)), None)
 
@@ -28,20 +46,23 @@ class Providers:
 
     def offered(self) -> tuple[str, ...]:
         """Return the mechanisms that the host offers, strongest first, as `core.auth.Provider` says."""
-        with_password = [each.mechanisms for each in self._passwords]
+        with_password = [each.mechanisms for each in self._checking]
         for_all = frozenset.intersection(*with_password) if with_password else frozenset()
         for_some = frozenset[str]().union(*self.mechanisms())
         return tuple(
             [name for name in _WITH_PASSWORD if name in for_all] + [name for name in _OTHERS if name in for_some]
         )
 
-    async def scram_keys(self, username: str, hash_name: str) -> ScramKeys:
-        """Return the user's keys, or fake ones that look the same. SCRAM was offered, so somebody has keys."""
+    async def scram_keys(self, username: str, hash_name: str) -> tuple[ScramKeys, Login | None]:
+        """Return the user's keys and who has them, or fake ones that look the same.
+
+        SCRAM was offered, so somebody has keys.
+        """
         for provider in self._keys:
             keys = await provider.scram_keys(username, hash_name)
             if keys is not None:
-                return keys
-        return await self._keys[0].fake_keys(username, hash_name)
+                return keys, Login(provider.name)
+        return await self._keys[0].fake_keys(username, hash_name), None
 
     async def needs_plain(self, username: str) -> bool:
         """Tell whether the account has no keys before it has logged in with PLAIN."""
@@ -50,9 +71,43 @@ class Providers:
                 return True
         return False
 
-    async def verify_password(self, username: str, password: str) -> bool:
-        """Check a password with each provider until one knows it."""
-        for provider in self._passwords:
-            if await provider.verify_password(username, password):
-                return True
-        return False
+    async def verify_password(self, username: str, password: str) -> Login:
+        """Ask each provider until one lets the user in with this password, which may be a token.
+
+        Raises `Refused` or `Unavailable`.
+        """
+        return await _first(self._checking, partial(_by_password, username, password))
+
+    async def verify_token(self, token: str) -> Login:
+        """Ask each provider until one lets in who shows this token. Raises `Refused` or `Unavailable`."""
+        return await _first(self._tokens, partial(_by_token, token))
+
+
+async def _first(providers: Iterable[P], ask: Callable[[P], Awaitable[Login | None]]) -> Login:
+    why = ""
+    unavailable = None
+    for provider in providers:
+        try:
+            login = await ask(provider)
+        except InvalidToken as error:
+            why = str(error)
+        except Unavailable as error:
+            # The next one may know who it is.
+            unavailable = error
+        else:
+            if login is not None:
+                return login
+    raise unavailable or Refused(why)
+
+
+async def _by_password(username: str, password: str, provider: Passwords | Tokens) -> Login | None:
+    if isinstance(provider, Passwords):
+        return Login(provider.name) if await provider.verify_password(username, password) else None
+    login = await _by_token(password, provider)
+    if login.identity is None or login.identity.username != username:
+        raise InvalidToken("it is for another user")
+    return login
+
+
+async def _by_token(token: str, provider: Tokens) -> Login:
+    return Login(provider.name, await provider.verify_token(token))

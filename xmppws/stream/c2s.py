@@ -1,8 +1,8 @@
 """How a client's stream is negotiated: SASL (RFC 6120 section 6), then resource binding (section 7).
 
 `Negotiation` is fed the client's elements and returns what to do: `Reply` with bytes to send, a question to the
-accounts (`KeysWanted`, `PasswordWanted`, `AccountWanted`) or to the host (`Bind`), whose answer it is then given. It
-holds nothing once the client is bound.
+accounts (`KeysWanted`, `PasswordWanted`, `TokenWanted`, `AccountWanted`) or to the host (`Bind`), whose answer it is
+then given. It holds nothing once the client is bound.
 
 | state          | waits for                          |
 |----------------|------------------------------------|
@@ -34,16 +34,29 @@ from xmppws.errors import (
     SaslInvalidAuthzid,
     SaslInvalidMechanism,
     SaslMalformedRequest,
+    SaslNotAuthorized,
     StanzaError,
     StreamError,
     StreamPolicyViolation,
 )
 from xmppws.jid import InvalidJid, Jid
 from xmppws.stream import framing
-from xmppws.stream.sasl import AccountWanted, Challenge, KeysWanted, Mechanism, PasswordWanted, Success, anonymous
+from xmppws.stream.sasl import (
+    AccountWanted,
+    Challenge,
+    KeysWanted,
+    Mechanism,
+    PasswordWanted,
+    Refusal,
+    Success,
+    TokenWanted,
+    anonymous,
+    oauthbearer,
+)
 from xmppws.stream.sasl import Step as SaslStep
 from xmppws.stream.sasl.anonymous import Anonymous
 from xmppws.stream.sasl.keys import ScramKeys
+from xmppws.stream.sasl.oauthbearer import OAuthBearer
 from xmppws.stream.sasl.plain import Plain
 from xmppws.stream.sasl.scram import HASHES, Scram
 from xmppws.xml import ns
@@ -131,7 +144,7 @@ class Bind:
     iq: Stanza
 
 
-Step: TypeAlias = Reply | KeysWanted | PasswordWanted | AccountWanted | Bind
+Step: TypeAlias = Reply | KeysWanted | PasswordWanted | TokenWanted | AccountWanted | Bind
 
 
 class Negotiation:
@@ -140,7 +153,7 @@ class Negotiation:
     `new_nonce` makes an unguessable string of printable ASCII, no comma.
     """
 
-    __slots__ = ("_attempts", "_mechanism", "_name", "_new_nonce", "_offer", "_username", "jid", "state")
+    __slots__ = ("_attempts", "_mechanism", "_name", "_new_nonce", "_noted", "_offer", "_username", "jid", "state")
 
     def __init__(self, offer: Offer, new_nonce: Callable[[], str]) -> None:
         self._offer = offer
@@ -148,6 +161,8 @@ class Negotiation:
         self._attempts = 0
         self._mechanism: Mechanism | None = None
         self._name = self._username = ""
+        # Whether a refusal was told as the end of the attempt, which goes on until the client responds.
+        self._noted = False
         self.state = State.NEW
         self.jid: Jid | None = None
 
@@ -178,6 +193,10 @@ class Negotiation:
         """Take the answer to `PasswordWanted`."""
         return self._exchange(lambda mechanism: mechanism.password_checked(right))
 
+    def token_checked(self, username: str) -> Step:
+        """Take the answer to `TokenWanted`: whose token it is, "" if it lets nobody in."""
+        return self._exchange(lambda mechanism: mechanism.token_checked(username))
+
     def account(self, username: str) -> Step:
         """Take the answer to `AccountWanted`."""
         return self._exchange(lambda mechanism: mechanism.account(username))
@@ -187,8 +206,9 @@ class Negotiation:
         self._mechanism = None
         self.state = State.AUTHENTICATING
         self._attempts += 1
-        attempt = Attempt(self._name, self._username, failure.condition)
+        attempt = None if self._noted else Attempt(self._name, self._username, failure.condition)
         self._name = self._username = ""
+        self._noted = False
         error = None
         if self._attempts >= self._offer.max_attempts:
             error = StreamPolicyViolation("Too many attempts to log in failed", Reason.TOO_MANY_ATTEMPTS)
@@ -222,7 +242,7 @@ class Negotiation:
     def _start(self, name: str) -> Mechanism:
         if name in HASHES:
             return Scram(name, self._new_nonce())
-        return Anonymous() if name == anonymous.NAME else Plain()
+        return _OTHERS.get(name, Plain)()
 
     def _response(self, root: Element) -> Step:
         try:
@@ -248,10 +268,19 @@ class Negotiation:
         if isinstance(step, Challenge):
             self.state = State.RESPONDING
             return Reply((_sasl("challenge", step.data),))
+        if isinstance(step, Refusal):
+            return self._refused(step)
         if isinstance(step, AccountWanted):
             return step
         self._username = step.username
         return replace(step, username=self._prepared(step.username))
+
+    def _refused(self, refusal: Refusal) -> Reply:
+        # The attempt has failed, whether the client responds or just leaves.
+        self.state = State.RESPONDING
+        self._noted = True
+        attempt = Attempt(self._name, self._username, SaslNotAuthorized.condition)
+        return Reply((_sasl("challenge", refusal.data),), attempt=attempt)
 
     def _prepared(self, username: str) -> str:
         # A name that can be no localpart goes on as it is: no account has it, and its owner learns no more than that.
@@ -285,6 +314,7 @@ class Negotiation:
         return Bind(request.findtext(f"{{{ns.BIND}}}resource") or "", iq)
 
 
+_OTHERS: Final[dict[str, Callable[[], Mechanism]]] = {anonymous.NAME: Anonymous, oauthbearer.NAME: OAuthBearer}
 _HANDLERS: Final[dict[tuple[State, Event], Callable[[Negotiation, Element], Step]]] = {
     (State.AUTHENTICATING, Event.AUTH): Negotiation._auth,
     (State.AUTHENTICATING, Event.RESPONSE): Negotiation._stray,

@@ -101,6 +101,12 @@ class Figures(Collector):
         for domain in self.endpoint.routers:
             opens.add_metric([domain], self.endpoint.opens[domain])
         yield opens
+        slowed = CounterMetricFamily(
+            "xmppws_slowed", "Times that a client was not read for a while, as it sent too much.", labels=["host"]
+        )
+        for domain in self._domains:
+            slowed.add_metric([domain], self.endpoint.slowed[domain])
+        yield slowed
         ends = CounterMetricFamily(
             "xmppws_streams_ended", "WebSockets that ended, why, and who ended them.", labels=["host", "reason", "by"]
         )

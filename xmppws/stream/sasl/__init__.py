@@ -1,14 +1,14 @@
 """SASL (RFC 4422) as the server sees it: each mechanism is a small machine that asks for what it needs.
 
-A mechanism is given the client's messages and returns a step: `Challenge`, `Success`, or a question to the accounts
-(`KeysWanted`, `PasswordWanted`, `AccountWanted`), whose answer it is then given. Whatever goes wrong is raised as a
-`SaslFailure`.
+A mechanism is given the client's messages and returns a step: `Challenge`, `Refusal`, `Success`, or a question to the
+accounts (`KeysWanted`, `PasswordWanted`, `TokenWanted`, `AccountWanted`), whose answer it is then given. Whatever goes
+wrong is raised as a `SaslFailure`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from xmppws.errors import SaslMalformedRequest
@@ -18,6 +18,13 @@ from xmppws.stream.sasl.keys import ScramKeys
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """Bytes for the client, who will respond."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Bytes that tell the client why it is not let in. It has to respond before the exchange fails."""
 
     data: bytes
 
@@ -44,7 +51,18 @@ class PasswordWanted:
     """The mechanism needs to know whether this is the account's password; answer with `password_checked()`."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWanted:
+    """The mechanism needs to know whose token this is; answer with `token_checked()`.
+
+    `username` is who the client wants to be, as it said it, or "".
+    """
+
+    username: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +70,7 @@ class AccountWanted:
     """The mechanism needs an account for somebody who has none; answer with `account()`."""
 
 
-Step: TypeAlias = Challenge | Success | KeysWanted | PasswordWanted | AccountWanted
+Step: TypeAlias = Challenge | Refusal | Success | KeysWanted | PasswordWanted | TokenWanted | AccountWanted
 
 
 class Mechanism(ABC):
@@ -71,6 +89,10 @@ class Mechanism(ABC):
     def password_checked(self, right: bool) -> Step:
         """Take the answer to `PasswordWanted`."""
         raise SaslMalformedRequest("No password was to be checked")
+
+    def token_checked(self, username: str) -> Step:
+        """Take the answer to `TokenWanted`: whose token it is, "" if it lets nobody in."""
+        raise SaslMalformedRequest("No token was to be checked")
 
     def account(self, username: str) -> Step:
         """Take the answer to `AccountWanted`."""

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final
 
 from xmppws.errors import SaslMalformedRequest, SaslNotAuthorized
-from xmppws.stream.sasl import Challenge, KeysWanted, Mechanism, Step, Success
+from xmppws.stream.sasl import Challenge, KeysWanted, Mechanism, Step, Success, gs2
 from xmppws.stream.sasl.keys import ScramKeys
 
 HASHES: Final = {"SCRAM-SHA-512": "sha512", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
@@ -25,8 +25,7 @@ HASHES: Final = {"SCRAM-SHA-512": "sha512", "SCRAM-SHA-256": "sha256", "SCRAM-SH
 # MUST cause authentication failure" (section 5.1).
 _EXTENSIONS: Final = r"(?:,[a-ln-zA-Z]=[^,]+)*"
 _CLIENT_FIRST: Final = re.compile(
-    r"(?P<gs2>(?P<binding>n|y|p=[A-Za-z0-9.-]+),(?:a=(?P<authzid>[^,]+))?,)"
-    rf"(?P<bare>n=(?P<username>[^,]+),r=(?P<nonce>[\x21-\x2b\x2d-\x7e]+){_EXTENSIONS})"
+    rf"{gs2.HEADER}(?P<bare>n=(?P<username>[^,]+),r=(?P<nonce>[\x21-\x2b\x2d-\x7e]+){_EXTENSIONS})"
 )
 _CLIENT_FINAL: Final = re.compile(
     rf"(?P<without_proof>c=(?P<binding>[^,]+),r=(?P<nonce>[^,]+){_EXTENSIONS}),p=(?P<proof>[^,]+)"
@@ -80,8 +79,8 @@ class Scram(Mechanism):
         if match["binding"].startswith("p"):
             raise SaslNotAuthorized("Channel binding was not offered")
         self._gs2 = match["gs2"]
-        self._username = _unescape(match["username"])
-        self._authzid = _unescape(match["authzid"] or "")
+        self._username = gs2.unescape(match["username"])
+        self._authzid = gs2.unescape(match["authzid"] or "")
         self._nonce = match["nonce"] + self._nonce
         self._auth_message = match["bare"]
         self.state = State.KEYS
@@ -121,13 +120,6 @@ def _decode(data: bytes) -> str:
     if "\0" in text:
         raise SaslMalformedRequest("The SCRAM message holds a NUL")
     return text
-
-
-def _unescape(name: str) -> str:
-    # RFC 5802 section 5.1: '=' stands only in "=2C" and "=3D", else the exchange fails.
-    if "=" in name.replace("=2C", "").replace("=3D", ""):
-        raise SaslMalformedRequest("A name holds '=' that is not part of =2C or =3D")
-    return name.replace("=2C", ",").replace("=3D", "=")
 
 
 def _base64(text: str) -> bytes:
