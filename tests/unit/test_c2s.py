@@ -202,7 +202,7 @@ def test_nobody_acts_for_somebody_else(authzid: str) -> None:
 def test_mechanism_that_is_not_offered(mechanism: str) -> None:
     condition, text = failure(negotiation().received(auth(mechanism, b"x")))
     assert condition == "invalid-mechanism"
-    assert text == "Offered are: SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, ANONYMOUS"
+    assert text == "Offered are: SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, OAUTHBEARER, ANONYMOUS"
 
 
 def test_auth_without_mechanism() -> None:

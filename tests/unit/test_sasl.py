@@ -225,8 +225,8 @@ def test_malformed_anonymous(trace: bytes, words: str) -> None:
     [
         # RFC 7628 section 4.1.
         (
-            b"n,a=user@example.com,\1host=server.example.com\1port=143\1auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29t"
-            b"Cg==\1\1",
+            b"n,a=user@example.com,\1host=server.example.com\1port=143\1"
+            b"auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\1\1",
             "user@example.com",
             "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==",
         ),
