@@ -1,4 +1,4 @@
-"""Tokens and keys for tests, right and wrong ones, written with nothing of the server's code or its libraries for JWT."""
+"""Tokens and keys for tests, right and wrong ones, without the server's code and its library for tokens."""
 
 from __future__ import annotations
 

@@ -371,23 +371,6 @@ async def test_lengths_that_lie_cost_nothing(server: Running, data: bytes, code:
         assert await is_served(bob)
 
 
-async def test_a_language_makes_no_short_stanza_long(server: Running) -> None:
-    async with raw(server.port) as client, logged_in(server.url, "bob", PASSWORDS["bob"], resource="b") as bob:
-        credentials = base64.b64encode(f"\0alice\0{PASSWORDS['alice']}".encode()).decode()
-        opening = OPEN.replace(b"/>", b" xml:lang='" + b"x" * 10_000 + b"'/>")
-        await client.upgrade()
-        for text in (
-            opening,
-            f"<auth xmlns='{SASL}' mechanism='PLAIN'>{credentials}</auth>".encode(),
-            opening,
-            f"<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='{BIND}'/></iq>".encode(),
-            b"<message xmlns='jabber:client' to='bob@localhost/b'/>",
-        ):
-            client.write(frame(text))
-        text = await bob.receive_text()
-        assert text.startswith("<message") and len(text) < 200
-
-
 # --- those who come and go ---
 
 

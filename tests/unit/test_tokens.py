@@ -32,7 +32,7 @@ def refusal(text: str, of: tuple[Key, ...] = OWN, now: float = NOW, **options: A
     with pytest.raises(InvalidToken) as raised:
         identify(text, of, now, **options)
     # Nothing that its bearer chose.
-    assert not any(part and part in str(raised.value) for part in text.split("."))
+    assert not any(len(part) > 8 and part in str(raised.value) for part in text.split("."))
     return str(raised.value)
 
 
@@ -169,7 +169,7 @@ def test_claims_are_an_object(payload: bytes) -> None:
         ({"exp": None}, "it does not say when it expires (exp)"),
         ({"exp": NOW - 10}, "it has expired (exp)"),
         ({"exp": 0}, "it has expired (exp)"),
-        ({"exp": -(10**400)}, "its claims are no JSON"),
+        ({"exp": -(10**400)}, "it has expired (exp)"),
         ({"exp": -(10**30)}, "it has expired (exp)"),
         ({"exp": True}, "its time exp is no number"),
         ({"exp": str(NOW + 60)}, "its time exp is no number"),
@@ -285,6 +285,7 @@ def test_a_set_keeps_what_can_be_used() -> None:
         {"kty": ["RSA"]},
         jose.jwk(RSA, use="enc"),
         jose.jwk(RSA, key_ops=["encrypt"]),
+        jose.jwk(RSA, key_ops=1),
         jose.jwk(RSA, alg="RS512"),
         jose.jwk(RSA, alg="HS256"),
         jose.jwk(RSA, kid=1),

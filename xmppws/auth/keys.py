@@ -109,18 +109,17 @@ def _names(key: object) -> tuple[str, ...]:
 def _usable(entries: list[Any]) -> Iterator[Key]:
     for entry in entries:
         try:
-            key = _from_jwk(entry)
+            yield _from_jwk(entry)
         except (PyJWTError, ValueError, TypeError, KeyError):
-            # RFC 7517 section 5: sets may hold keys that are not understood, "SHOULD ignore" them.
+            # RFC 7517 section 5: what "is not understood" or has "values out of the supported ranges" is ignored.
             continue
-        if entry.get("use", "sig") == "sig" and "verify" in entry.get("key_ops", ["verify"]):
-            yield key
 
 
 def _from_jwk(entry: dict[str, Any]) -> Key:
     # A secret has no business in a place that everybody can fetch: RFC 8725 section 3.2.
     public = _FROM_JWK[entry["kty"]]({name: entry[name] for name in _PUBLIC if name in entry})
     key = Key(_names(public), public, kid=entry.get("kid", ""))
-    if entry.get("alg", key.names[0]) not in key.names or not isinstance(key.kid, str):
-        raise InvalidKey(_KINDS)
+    is_ours = entry.get("alg", key.names[0]) in key.names and isinstance(key.kid, str)
+    if not is_ours or entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
+        raise InvalidKey("is for something else")
     return key

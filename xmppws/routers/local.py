@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Awaitable
 from typing import Final
@@ -38,8 +37,6 @@ from xmppws.xml.writer import element
 log = logging.getLogger("xmppws.login")
 
 _SHOWN: Final = 100
-# RFC 5646 section 2.1, roughly; longer ones would make every short stanza a long one.
-_LANGUAGE: Final = re.compile(r"[A-Za-z0-9]{1,8}(?:-[A-Za-z0-9]{1,8}){0,7}")
 
 
 class LocalRouter:
@@ -95,7 +92,7 @@ class LocalStream:
             raise BadFormat("A second <open/> is allowed after a successful login only")
         features = self._negotiation.opened()
         # One object for all who speak it.
-        self._lang = sys.intern(open.lang) if open.lang and _LANGUAGE.fullmatch(open.lang) else ""
+        self._lang = sys.intern(open.lang or "")
         self._stream.open(self._router.host.domain, self._router.host.new_id(), features)
         return None
 
