@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,9 +18,18 @@ class Issuer:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.fetches = 0
+        self._fetched = asyncio.Event()
+
+    async def fetched(self, times: int) -> None:
+        """Wait until the set was fetched so often."""
+        async with asyncio.timeout(10):
+            while self.fetches < times:
+                self._fetched.clear()
+                await self._fetched.wait()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.fetches += 1
+        self._fetched.set()
         return web.Response(body=self.body, status=self.status, headers=self.headers)
 
 

@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-__all__ = ["BestAvailableEncryption"]
-
 SECRET: Final = "a-secret-of-tests-alone, 48 bytes long 0123456789"
 NOW: Final = 1_800_000_000.0
 
@@ -70,16 +68,22 @@ def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, bits)
 
 
-def ec_key(curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(curve or ec.SECP256R1())
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def ed_key() -> ed25519.Ed25519PrivateKey:
     return ed25519.Ed25519PrivateKey.generate()
 
 
-def private_pem(key: PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def other_curve_key() -> ec.EllipticCurvePrivateKey:
+    """Return a key for ES384."""
+    return ec.generate_private_key(ec.SECP384R1())
+
+
+def private_pem(key: PrivateKey, password: bytes = b"") -> bytes:
+    locked = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)
 
 
 def public_pem(key: PrivateKey) -> bytes:

@@ -22,7 +22,6 @@ from xmppws import __version__
 from xmppws.admin.socket import AdminSocket
 from xmppws.auth.anonymous import AnonymousProvider
 from xmppws.auth.internal import InternalProvider
-from xmppws.auth.jwt import JwtProvider
 from xmppws.config import Address, Config, address, module_options
 from xmppws.config import Host as HostOptions
 from xmppws.core.admin import AUTO, Row, socket_path
@@ -76,7 +75,7 @@ _PROVIDERS: Final[Mapping[str, Callable[[str, HostOptions, Stores, Executor], Pr
     {
         "internal": lambda domain, options, stores, executor: InternalProvider(domain, stores, executor),
         "anonymous": lambda domain, options, stores, executor: AnonymousProvider(stores),
-        "jwt": lambda domain, options, stores, executor: JwtProvider(domain, options.jwt, stores),
+        "jwt": lambda domain, options, stores, executor: _jwt_provider(domain, options, stores),
     }
 )
 
@@ -390,6 +389,13 @@ class Server:
             if self._config.admin_socket != AUTO:
                 raise
             log.warning("%s", error)
+
+
+def _jwt_provider(domain: str, options: HostOptions, stores: Stores) -> Provider:
+    # Its libraries take 10 MB, which few servers need.
+    from xmppws.auth.jwt import JwtProvider
+
+    return JwtProvider(domain, options.jwt, stores)
 
 
 def _admins(options: HostOptions) -> frozenset[Jid]:

@@ -81,6 +81,11 @@ class PolicyViolation(StanzaError):
     type = "modify"
 
 
+class RegistrationRequired(StanzaError):
+    condition = "registration-required"
+    type = "auth"
+
+
 class RemoteServerNotFound(StanzaError):
     condition = "remote-server-not-found"
 
@@ -92,6 +97,11 @@ class ResourceConstraint(StanzaError):
 
 class ServiceUnavailable(StanzaError):
     condition = "service-unavailable"
+
+
+class StanzaNotAuthorized(StanzaError):
+    condition = "not-authorized"
+    type = "auth"
 
 
 class UnexpectedRequest(StanzaError):

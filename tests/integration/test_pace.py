@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,7 +15,7 @@ from xmppws.config import Host, Pace
 ALICE = "203.0.113.7"
 
 
-def via(address: str) -> dict[str, Mapping[str, str]]:
+def via(address: str) -> dict[str, Any]:
     """Come from another address, as one behind a proxy does."""
     return {"headers": {"X-Forwarded-For": address}}
 

@@ -262,16 +262,17 @@ def _scram_first() -> str:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 131, 132, 133, 134, 1000])
-async def test_a_frame_may_come_in_any_two_parts(server: Running, cut: int) -> None:
+@pytest.mark.parametrize("size", [100, 300, 70 * KIB])
+async def test_a_frame_may_come_in_any_two_parts(server: Running, size: int, cut: int) -> None:
     async with bound(server.port, "alice") as alice:
-        for size in (100, 300, 70 * KIB):
-            body = f"<body>{'x' * size}</body>"
-            data = frame(f"<message xmlns='jabber:client' to='alice@localhost' id='{size}'>{body}</message>".encode())
-            alice.write(data[:cut])
-            (connection,) = server.server.endpoint.connections
-            await until(lambda: connection._reader.buffered == min(cut, len(data)) or cut >= len(data))
-            alice.write(data[cut:])
-            assert f'id="{size}"'.encode() in (await alice.frame())[1]
+        (connection,) = server.server.endpoint.connections
+        body = f"<body>{'x' * size}</body>"
+        data = frame(f"<message xmlns='jabber:client' to='alice@localhost' id='m'>{body}</message>".encode())
+        alice.write(data[:cut])
+        if cut < len(data):
+            await until(lambda: connection._reader.buffered == cut)
+        alice.write(data[cut:])
+        assert (await alice.frame())[1].startswith(b"<message ")
 
 
 # --- nesting ---

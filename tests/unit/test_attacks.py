@@ -161,6 +161,47 @@ async def test_a_blocked_contact_is_not_asked_for_its_presence() -> None:
     assert b'type="probe"' in probe and b"dave@far.example" in probe
 
 
+async def test_a_list_that_fails_to_be_written_is_not_read_between_two_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    one, two = await online(world, "alice@localhost/one"), await online(world, "alice@localhost/two")
+    bob = await online(world, "bob@localhost/b")
+    lists = faulty(world.host.modules["blocking"], "lists")
+    await world.says(one, command("block", "a@b"))
+    lists.gate.clear()
+    lists.broken.add("alice")
+    first = asyncio.ensure_future(world.says(one, command("block", "c@d")))
+    second = asyncio.ensure_future(world.says(two, command("block", "bob@localhost")))
+    await turns()
+    lists.gate.set()
+    async with asyncio.timeout(5):
+        while "<internal-server-error " not in "".join(got(one)):
+            await asyncio.sleep(0)
+    lists.broken.clear()
+    # Somebody asks for the list at once.
+    await world.says(bob, MESSAGE.format("x").replace("bob@", "alice@"))
+    await asyncio.gather(first, second)
+    got(one), got(two), got(bob)
+    await world.says(bob, MESSAGE.format("x").replace("bob@", "alice@"))
+    assert got(one) == got(two) == [] and "<service-unavailable " in got(bob)[-1]
+    assert len(caplog.records) == 1
+
+
+async def test_presence_that_could_not_be_told_is_initial_the_next_time(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    alice, bob = await online(world, "alice@localhost/a"), world.session("bob@localhost/b")
+    await world.says(alice, MESSAGE.format("Hello"))
+    items = faulty(world.host.modules["roster"], "items")
+    items.broken.add("bob")
+    await world.says(bob, PRESENCE)
+    assert "<internal-server-error " in got(bob)[-1] and bob.presence is None
+    items.broken.clear()
+    await world.says(bob, PRESENCE)
+    assert "<body>Hello</body>" in "".join(got(bob))
+    assert len(caplog.records) == 1
+
+
 # --- sessions that end in the middle ---
 
 

@@ -165,7 +165,12 @@ async def test_what_is_packed_is_not_unpacked() -> None:
 
 async def test_what_takes_too_long(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(jwks, "TIMEOUT", 0.05)
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     async with silent:
         port = silent.sockets[0].getsockname()[1]
         assert not await JwkSet(f"http://127.0.0.1:{port}/", 60, clock=Clock()).fetch()
@@ -188,8 +193,6 @@ async def test_keys_are_fetched_from_time_to_time() -> None:
         await made.refresh()
         issuer.body = NEW_SET
         made.start()
-        async with asyncio.timeout(10):
-            while issuer.fetches < 3:
-                await asyncio.sleep(0)
+        await issuer.fetched(3)
         await made.stop()
         assert await made.verify_token(NEW_TOKEN)

@@ -63,9 +63,9 @@ def test_weak_secrets(secret: str, rule: str, tmp_path: Path) -> None:
         ('4: hosts."a.example".jwt.secret: ', f'{HOST}[hosts."a.example".jwt]\nsecret = "{secret}"\n'),
     ):
         (mistake,) = mistakes(tmp_path, text)
-        assert mistake.startswith(at + rule) and secret not in mistake.replace("32 bytes or more", "")
+        assert mistake.startswith(at + rule) and f'"{secret}"' not in mistake
         path = tmp_path / "xmppws.toml"
-        path.write_text(f"{text.replace('secret =', 'allow_weak_secret = true\nsecret =')}")
+        path.write_text(text.replace("secret =", "allow_weak_secret = true\nsecret ="))
         assert load(path).hosts["a.example"].jwt.secret == secret
 
 
@@ -81,7 +81,11 @@ def test_the_secret_of_the_local_profile_is_for_that_alone(tmp_path: Path) -> No
     assert mistake.startswith("2: jwt.secret: must not be an example from documentation")
 
 
-@pytest.mark.parametrize("key", [jose.public_pem(jose.ec_key()).decode(), '{"kty": "oct", "k": "' + OTHER + '"}'])
+@pytest.mark.parametrize(
+    "key",
+    [jose.public_pem(jose.ec_key()).decode(), '{"kty": "oct", "k": "' + OTHER + '"}'],
+    ids=["PEM", "JWK"],
+)
 def test_a_key_of_another_kind_is_no_secret(key: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(key)
     for more in ("", "allow_weak_secret = true\n"):

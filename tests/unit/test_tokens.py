@@ -17,7 +17,7 @@ from xmppws.core.auth import Identity, InvalidToken
 
 RSA, EC, ED = jose.rsa_key(), jose.ec_key(), jose.ed_key()
 OWN = (keys.from_secret(SECRET),)
-PEM = {"RS256": RSA, "ES256": EC, "EdDSA": ED}
+PEM: dict[str, jose.PrivateKey] = {"RS256": RSA, "ES256": EC, "EdDSA": ED}
 
 
 def rules(**options: Any) -> Rules:
@@ -98,8 +98,8 @@ def test_a_key_that_the_token_brings_is_not_used() -> None:
 
 @pytest.mark.parametrize("alg", PEM)
 def test_the_wrong_key(alg: str) -> None:
-    other = {"RS256": jose.rsa_key, "ES256": jose.ec_key, "EdDSA": jose.ed_key}[alg]()
-    assert refusal(token(claims(), signer(other), alg), (keys.from_pem(jose.public_pem(PEM[alg])),)) == (
+    others: dict[str, jose.PrivateKey] = {"RS256": jose.rsa_key(), "ES256": jose.ec_key(), "EdDSA": jose.ed_key()}
+    assert refusal(token(claims(), signer(others[alg]), alg), (keys.from_pem(jose.public_pem(PEM[alg])),)) == (
         "its signature is wrong"
     )
 
@@ -188,7 +188,7 @@ def test_clocks_may_be_a_little_wrong() -> None:
 
 
 def test_issuer() -> None:
-    ours = {"issuer": "https://example.com"}
+    ours: dict[str, Any] = {"issuer": "https://example.com"}
     assert identify(token(claims(iss="https://example.com"), hs256()), **ours)
     assert identify(token(claims(iss="anybody"), hs256()))
     for other in ("https://example.org", None, 1, ["https://example.com"]):
@@ -240,7 +240,7 @@ def test_what_is_no_username(user: object, words: str) -> None:
 
 
 def test_claims_have_the_names_that_the_host_gives_them() -> None:
-    named = {"username_claim": "user_id", "device_claim": "dev", "room_claim": ""}
+    named: dict[str, Any] = {"username_claim": "user_id", "device_claim": "dev", "room_claim": ""}
     found = identify(token(claims(sub="bob", user_id=3, dev="tv", device="phone", room="x"), hs256()), **named)
     assert (found.username, found.device, found.room) == ("3", "tv", "")
 
@@ -264,16 +264,15 @@ def test_what_is_no_pem(data: bytes) -> None:
 
 
 def test_keys_that_are_too_weak_or_unknown() -> None:
-    for key in (jose.rsa_key(1024), jose.ec_key(jose.ec.SECP384R1())):
+    for key in (jose.rsa_key(1024), jose.other_curve_key()):
         for pem in (jose.private_pem(key), jose.public_pem(key)):
             with pytest.raises(InvalidKey, match="must be of RSA"):
                 keys.from_pem(pem)
 
 
 def test_a_private_key_with_a_password() -> None:
-    locked = jose.BestAvailableEncryption(b"x")
     with pytest.raises(InvalidKey, match="must have no password"):
-        keys.from_pem(EC.private_bytes(jose.Encoding.PEM, jose.PrivateFormat.PKCS8, locked))
+        keys.from_pem(jose.private_pem(EC, b"x"))
 
 
 def test_a_set_keeps_what_can_be_used() -> None:
@@ -290,7 +289,7 @@ def test_a_set_keeps_what_can_be_used() -> None:
         jose.jwk(RSA, alg="HS256"),
         jose.jwk(RSA, kid=1),
         jose.jwk(jose.rsa_key(1024)),
-        jose.jwk(jose.ec_key(jose.ec.SECP384R1())),
+        jose.jwk(jose.other_curve_key()),
         {**jose.jwk(EC), "x": "!"},
     ]
     found = keys.from_jwks(jose.jwks(*useless, jose.jwk(RSA, d="AA"), jose.jwk(EC, kid="e"), jose.jwk(ED)))

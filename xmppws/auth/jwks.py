@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -97,9 +98,15 @@ async def _get(url: str) -> bytes:
     except TimeoutError:
         raise FetchError(f"does not come within {TIMEOUT:.0f} seconds") from None
     except ClientConnectorError as error:
-        raise FetchError(f"cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}") from None
+        raise FetchError(f"cannot be reached: {_why(error.os_error)}") from None
     except ClientError as error:
         raise FetchError(f"cannot be fetched: {type(error).__name__}") from None
+
+
+def _why(error: OSError) -> str:
+    # asyncio puts addresses into its texts; those of names that are not found have no number of the system's.
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or type(error).__name__
 
 
 async def _body(response: ClientResponse) -> bytes:

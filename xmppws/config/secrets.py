@@ -15,12 +15,10 @@ _KNOWN: Final = frozenset(
     {
         "localdevelopmentonlyeverybodyknowsthissecret",
         "aym1sysppbydfgzld3umj1qzkobwvmkoqqestjqlrt1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow",
-        "your256bitsecret",
         "astringsecretatleast256bitslong",
-        "yoursupersecretjwtkeychangethisinproduction",
     }
 )
-_PLACEHOLDER: Final = re.compile(r"change_?me|change_?this|your_?(?:jwt_?)?secret|placeholder|_example_|_replace_")
+_PLACEHOLDER: Final = re.compile(r"change_?me|change_?this|your_[a-z0-9_]*secret|placeholder|_example_|_replace_")
 # RFC 8725 section 2.1: with a public key as the secret, everybody can sign.
 _OTHER_KEY: Final = re.compile(r'-----BEGIN |^(?:ssh|ecdsa)-|"kty"')
 _APART: Final = re.compile(r"[^a-z0-9]+")

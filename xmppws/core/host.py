@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("xmppws.host")
 
-MAX_RESOURCES: Final = 1000
-"""Of one account. All of them get its presence, and what is sent to its bare JID."""
+MAX_RESOURCES: Final = 100
+"""Of one account. All of them get its presence, and what is sent to its bare JID: a stanza becomes so many."""
 
 
 class Host:

@@ -13,6 +13,7 @@ from xmppws.modules.caps import Caps
 from xmppws.modules.contact_addresses import ContactAddresses
 from xmppws.modules.disco import Disco
 from xmppws.modules.lastactivity import LastActivity
+from xmppws.modules.muc import Muc
 from xmppws.modules.offline import Offline
 from xmppws.modules.ping import Ping
 from xmppws.modules.presence import Presence
@@ -33,6 +34,7 @@ _MODULES: Final = (
     Disco,
     LastActivity,
     LegacySession,
+    Muc,
     Offline,
     Ping,
     Presence,

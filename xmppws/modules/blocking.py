@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
+from weakref import WeakValueDictionary
 
 from xmppws.config import Section
 from xmppws.config.options import Opt
@@ -64,6 +65,8 @@ class Blocking(Module):
         self._known: dict[Jid, frozenset[str]] = {}
         # Who has asked for the list is told of changes (section 3.3).
         self._interested: dict[Jid, set[Session]] = {}
+        # A change reads, writes and tells: one after the other for each account.
+        self._turns: WeakValueDictionary[Jid, asyncio.Lock] = WeakValueDictionary()
 
     @on(MessageFromUser, Phase.GUARD)
     def message_sent(self, event: MessageFromUser) -> Verdict | Awaitable[Verdict]:
@@ -140,12 +143,14 @@ class Blocking(Module):
         account, wanted = iq.sender.bare, await self._read(iq.payload)
         if not wanted:
             raise BadRequest("There is nothing to block")
-        before = await self._list(account)
-        if len(before | wanted) > self.options.max_addresses:
-            raise self._too_many()
-        await self._set(account, before | wanted)
-        await self._tell_contacts(account, lambda jid: _covers(wanted, jid) and not _covers(before, jid), shown=False)
-        self._push(account, _write("block", sorted(wanted)))
+        async with self._turn(account):
+            before = await self._list(account)
+            if len(before | wanted) > self.options.max_addresses:
+                raise self._too_many()
+            await self._set(account, before | wanted)
+            new = wanted - before
+            await self._tell_contacts(account, lambda jid: _covers(new, jid) and not _covers(before, jid), shown=False)
+            self._push(account, _write("block", sorted(wanted)))
         return iq.result()
 
     @iq_set(ns.BLOCKING, "unblock", to=Target.SELF)
@@ -153,11 +158,12 @@ class Blocking(Module):
         """Remove addresses, or all of them (sections 3.4 and 3.5)."""
         assert iq.sender is not None and iq.payload is not None
         account, named = iq.sender.bare, await self._read(iq.payload)
-        before = await self._list(account)
-        left = before - named if named else _NOTHING
-        await self._set(account, left)
-        await self._tell_contacts(account, lambda jid: _covers(before, jid) and not _covers(left, jid), shown=True)
-        self._push(account, _write("unblock", sorted(named)))
+        async with self._turn(account):
+            before = await self._list(account)
+            left = before - named if named else _NOTHING
+            await self._set(account, left)
+            await self._tell_contacts(account, lambda jid: _covers(before, jid) and not _covers(left, jid), shown=True)
+            self._push(account, _write("unblock", sorted(named)))
         return iq.result()
 
     def _check(
@@ -197,7 +203,7 @@ class Blocking(Module):
         return self._known.get(account, stored)
 
     async def _set(self, account: Jid, blocked: frozenset[str]) -> None:
-        # At once, so that the next change builds on this one.
+        # At once: nothing passes while it is written.
         self._known[account] = blocked
         try:
             await self.lists.set(account.local, tuple(sorted(blocked)))
@@ -206,6 +212,12 @@ class Blocking(Module):
             raise
         if not self.host.sessions.of(account):
             self._known.pop(account, None)  # The session has ended meanwhile.
+
+    def _turn(self, account: Jid) -> asyncio.Lock:
+        lock = self._turns.get(account)
+        if lock is None:
+            lock = self._turns[account] = asyncio.Lock()
+        return lock
 
     async def _tell_contacts(self, account: Jid, concerned: Callable[[Jid], bool], *, shown: bool) -> None:
         wanted = RosterWanted(account)

@@ -78,7 +78,7 @@ class Offline(Module):
         return STOP
 
     @on(SessionAvailable, Phase.DELIVER)
-    async def deliver(self, event: SessionAvailable) -> Verdict:
+    async def hand_out(self, event: SessionAvailable) -> Verdict:
         """Send what was kept to the first resource that takes messages (sections 2 and 3)."""
         session = event.session
         account = session.jid.bare

@@ -117,10 +117,16 @@ class Presence(Module):
         return None
 
     async def _available(self, session: Session, stanza: Stanza) -> None:
-        earlier = session.priority if session.presence is not None else None
+        before, earlier = session.presence, session.priority if session.presence is not None else None
         session.priority = _priority(stanza)
         session.presence = stanza
-        roster = await self._tell_contacts(session, stanza)
+        try:
+            roster = await self._tell_contacts(session, stanza)
+        except Exception:
+            # Nobody has been told, so when the client tries again, that is its initial presence still.
+            if session.presence is stanza:
+                session.presence, session.priority = before, earlier or 0
+            raise
         if earlier is None and session.presence is stanza:
             await self._ask_contacts(session, roster)
         # It may have ended while others were told.
