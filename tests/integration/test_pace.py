@@ -123,6 +123,21 @@ async def test_an_address_connects_so_often() -> None:
         assert [(await refusal(server, "127.0.0.1"))[0] for _ in range(8)] == [101] * 8
 
 
+async def test_an_address_logs_in_so_often() -> None:
+    async with running(config(pace=Pace(logins_per_second=1, burst=2), max_auth_attempts=20)) as server:
+        for mechanism in ("PLAIN", "SCRAM-SHA-256"):
+            address = f"203.0.113.{len(mechanism)}"
+            async with connected(server.url, **via(address)) as client:
+                await client.open()
+                outcomes = [await client.authenticate("alice", "wrong", mechanism) for _ in range(4)]
+                conditions = [outcome[0].tag.rpartition("}")[2] for outcome in outcomes]
+                assert conditions[:2] == ["not-authorized"] * 2 and "temporary-auth-failure" in conditions
+                refused = outcomes[conditions.index("temporary-auth-failure")]
+                assert "try again in 1 s" in (refused[1].text or "")
+        async with logged_in(server.url, "alice", PASSWORDS["alice"], **via("203.0.113.99")):
+            pass
+
+
 async def test_exempt_addresses_are_free() -> None:
     pace = Pace(stanzas_per_second=1, burst=1, handshakes_per_second=1, exempt=("203.0.113.0/24",))
     async with running(config(pace=pace)) as server:

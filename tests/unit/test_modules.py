@@ -68,7 +68,7 @@ async def test_disco() -> None:
     assert "item-not-found" in await ask(world, alice, "get", info.format(" node='x'"), "localhost")
     assert "service-unavailable" in await ask(world, alice, "get", info.format(""), "bob@localhost")
     items = await ask(world, alice, "get", "<query xmlns='http://jabber.org/protocol/disco#items'/>", "localhost")
-    assert items.endswith('<query xmlns="http://jabber.org/protocol/disco#items"/></iq>')
+    assert items.endswith('disco#items"><item jid="conference.localhost" name="Rooms"/></query></iq>')
 
 
 ROSTER = "<query xmlns='jabber:iq:roster'>{}</query>"

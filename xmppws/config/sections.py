@@ -289,6 +289,9 @@ class Pace(Section, frozen=True, kw_only=True):
     handshakes_per_second: Annotated[
         int, Opt("New connections from one address; further ones are refused with 429.", minimum=1, maximum=100_000)
     ] = 20
+    logins_per_second: Annotated[
+        int, Opt("Attempts to log in from one address; further ones fail for now.", minimum=1, maximum=100_000)
+    ] = 10
     stanzas_per_second: Annotated[
         int, Opt("Stanzas, and other WebSocket frames, from a client that has logged in.", minimum=1, maximum=MILLION)
     ] = 500

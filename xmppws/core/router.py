@@ -47,6 +47,9 @@ class Stream(Protocol):
     def send(self, *messages: bytes) -> None:
         """Send messages, each one whole element, in one write. Does nothing on a stream that has ended."""
 
+    def count_login(self) -> float:
+        """Count an attempt to log in: 0, or after how many seconds the client's address may make another."""
+
     def authenticated(self, name: str, *, guest: bool = False) -> None:
         """Note that the client has logged in, as `name`: the limits and deadlines of strangers end.
 

@@ -94,6 +94,10 @@ class Connection(WebSocket):
                 self.watch.show(self.id, Direction.OUT, *messages)
             self.write(text_frame(messages[0]) if len(messages) == 1 else text_frames(messages))
 
+    def count_login(self) -> float:
+        """Count an attempt to log in: 0, or after how many seconds the client's address may make another."""
+        return self._endpoint.paces.logins.take(self.network) if self._allowances.limited else 0.0
+
     def authenticated(self, name: str, *, guest: bool = False) -> None:
         """Note that the client has logged in."""
         if self._phase is Phase.STRANGER:

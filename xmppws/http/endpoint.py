@@ -54,15 +54,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Allowances:
-    """How much clients may send: who has not logged in, who has, and who has as a guest."""
+    """How much clients may send: who has not logged in, who has, and who has as a guest; `limited`: or anything."""
 
+    limited: bool
     stranger: Allowance
     user: Allowance
     guest: Allowance
 
 
 _ANYTHING: Final = Allowance(inf, inf, 1)
-_EVERYTHING: Final = Allowances(_ANYTHING, _ANYTHING, _ANYTHING)
+_EVERYTHING: Final = Allowances(False, _ANYTHING, _ANYTHING, _ANYTHING)
 
 
 class Paces:
@@ -72,12 +73,11 @@ class Paces:
         limits = config.limits
         user = Allowance(limits.stanzas_per_second, limits.bytes_per_second, limits.burst)
         guest = Allowance(limits.guest_stanzas_per_second, limits.guest_bytes_per_second, limits.burst)
-        self._allowances = Allowances(guest, user, guest)
+        self._allowances = Allowances(True, guest, user, guest)
         self._exempt = Networks(limits.exempt)
         self.connections_per_address = limits.connections_per_address
-        self.handshakes = Pace(
-            limits.handshakes_per_second, limits.handshakes_per_second * max(limits.burst, 1.0), clock
-        )
+        self.handshakes = Pace(limits.handshakes_per_second, limits.handshakes_per_second * limits.burst, clock)
+        self.logins = Pace(limits.logins_per_second, limits.logins_per_second * limits.burst, clock)
 
     def exempts(self, client: Client) -> bool:
         """Tell whether these limits do not hold for a client: because of its address, or as nobody knows that."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import islice
-from typing import Final
 
 from xmppws.core.events import DiscoInfoWanted, DiscoItemsWanted, PresenceAllowed
 from xmppws.core.hooks import Phase, Verdict
@@ -23,9 +21,6 @@ from xmppws.xml.forms import Form, write_form
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza
 from xmppws.xml.writer import child, element, serialize
-
-# An account may have many resources, with names of its own making, and they are told in one stanza.
-_MAX_RESOURCES: Final = 100
 
 
 class Disco(Module):
@@ -122,9 +117,9 @@ class Disco(Module):
             return iq.result(query)
         if node:
             raise _no_such_node()
-        available = (session for session in self.host.sessions.of(iq.to) if session.presence is not None)
-        for session in islice(available, _MAX_RESOURCES):
-            child(query, ns.DISCO_ITEMS, "item", {"jid": session.jid.text})
+        for session in self.host.sessions.of(iq.to):
+            if session.presence is not None:
+                child(query, ns.DISCO_ITEMS, "item", {"jid": session.jid.text})
         return iq.result(query)
 
     async def _info(self, asker: Jid, to: Jid) -> DiscoInfoWanted:

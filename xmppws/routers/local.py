@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Awaitable
+from math import ceil
 from typing import Final
 
 from xmppws.core.audit import audit
@@ -138,6 +139,10 @@ class LocalStream:
             self._reply(step)
         elif isinstance(step, Bind):
             self._bind(step)
+        elif wait := self._stream.count_login():
+            told = f"Too many log-ins from your address; try again in {ceil(wait)} s"
+            assert self._negotiation is not None
+            self._reply(self._negotiation.failed(SaslTemporaryAuthFailure(told)))
         elif isinstance(step, KeysWanted):
             return self._look_up(step)
         elif isinstance(step, AccountWanted):

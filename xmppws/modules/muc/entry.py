@@ -21,7 +21,7 @@ from xmppws.modules.muc.history import EVERYTHING, Wanted
 from xmppws.modules.muc.occupant import Occupant
 from xmppws.modules.muc.privileges import Affiliation, Role
 from xmppws.modules.muc.room import Room, State
-from xmppws.modules.muc.written import GONE, NO_SUBJECT, NOTHING, Note, with_id
+from xmppws.modules.muc.written import GONE, NO_SUBJECT, NOTHING, Note, made, with_id
 from xmppws.xml.stanza import Stanza
 
 # Section 7.2.9: "the room MUST allow the admin or owner to join, up to some reasonable number of additional occupants".
@@ -169,5 +169,5 @@ def _subject(room: Room, to: Jid) -> Stanza:
     subject = room.subject
     if subject is None:
         # Section 7.2.15: "If there is no subject set, the room MUST return an empty <subject/> element."
-        return written("message", "groupchat", NO_SUBJECT, to=to, sender=room.jid)
-    return written("message", "groupchat", subject.content, to=to, sender=subject.sender)
+        return made("message", "groupchat", NO_SUBJECT, to=to, sender=room.jid)
+    return made("message", "groupchat", subject.content, to=to, sender=subject.sender)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from xmppws.jid import Jid
+from xmppws.modules.muc.written import made
 from xmppws.xml import ns
 from xmppws.xml.delay import delay
 from xmppws.xml.stanza import Stanza
@@ -46,7 +47,7 @@ class History:
             return
         # Only the bytes are kept: the parsed element is several times as large.
         content = message.plus(delay(room.text, when)).content
-        self._entries.append(_Entry(written("message", "groupchat", content, to=None, sender=message.sender), when))
+        self._entries.append(_Entry(made("message", "groupchat", content, to=None, sender=message.sender), when))
         self._size += len(content)
         while self._entries and (len(self._entries) > self._length or self._size > self._limit):
             self._size -= len(self._entries.popleft().message.content)

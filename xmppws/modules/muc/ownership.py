@@ -10,7 +10,7 @@ from xmppws.modules.muc.entry import expel
 from xmppws.modules.muc.privileges import Affiliation, Role
 from xmppws.modules.muc.room import Room, State
 from xmppws.modules.muc.settings import Settings
-from xmppws.modules.muc.written import GONE, Note, changed, destroyed, item
+from xmppws.modules.muc.written import GONE, Note, changed, destroyed, item, made
 from xmppws.xml.stanza import Stanza
 
 CONFIGURED: Final = 104
@@ -34,7 +34,7 @@ def configure(room: Room, account: Jid, settings: Settings) -> list[Stanza]:
     codes = (CONFIGURED,)
     if settings.non_anonymous is not old.non_anonymous:
         codes = (NOW_NON_ANONYMOUS if settings.non_anonymous else NOW_SEMI_ANONYMOUS,)
-    told = written("message", "groupchat", changed(*codes), to=None, sender=room.jid)
+    told = made("message", "groupchat", changed(*codes), to=None, sender=room.jid)
     return [*effects, *(told.addressed(to=session, sender=room.jid) for session in room.sessions)]
 
 
@@ -59,7 +59,7 @@ def shut_down(room: Room) -> list[Stanza]:
 
 def _end(room: Room, told: bytes) -> list[Stanza]:
     # "It SHOULD NOT broadcast presence stanzas of type "unavailable" from all occupants, instead sending only one".
-    gone = written("presence", "unavailable", GONE, to=None, sender=None).plus(told)
+    gone = made("presence", "unavailable", GONE, to=None, sender=None).plus(told)
     effects = [gone.addressed(to=session, sender=occupant.jid) for session, occupant in room.sessions.items()]
     room.occupants.clear()
     room.sessions.clear()

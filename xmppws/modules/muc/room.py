@@ -20,7 +20,7 @@ from xmppws.modules.muc.options import MucOptions
 from xmppws.modules.muc.privileges import INITIAL_ROLES, Affiliation, Privilege, Role
 from xmppws.modules.muc.relay import Relay
 from xmppws.modules.muc.settings import Settings
-from xmppws.modules.muc.written import NOTHING, Note, item
+from xmppws.modules.muc.written import NOTHING, Note, item, made
 from xmppws.xml.stanza import Stanza
 
 
@@ -116,7 +116,7 @@ class Room:
         """Return the presence of one occupant for a client of another."""
         jid = occupant.address.text if self._shows(occupant, viewer) else ""
         extension = item(self.affiliation(occupant.account), occupant.role, NOTHING, jid=jid)
-        return written("presence", "", occupant.presence, to=to, sender=occupant.jid).plus(extension)
+        return made("presence", "", occupant.presence, to=to, sender=occupant.jid).plus(extension)
 
     def announce(self, occupant: Occupant, note: Note = NOTHING, *, but: Jid | None = None) -> list[Stanza]:
         """Return the presence of an occupant for everybody, its own clients last, without the client `but`."""
@@ -132,7 +132,7 @@ class Room:
     def own(self, occupant: Occupant, type: str, content: bytes, role: Role, note: Note, to: Jid) -> Stanza:
         """Return the presence of an occupant for a client of its own."""
         extension = item(self.affiliation(occupant.account), role, note, jid=to.text, own=True)
-        return written("presence", type, content, to=to, sender=occupant.jid).plus(extension)
+        return made("presence", type, content, to=to, sender=occupant.jid).plus(extension)
 
     def remove(self, occupant: Occupant) -> None:
         """Take an occupant out of the room, with all its clients."""
@@ -142,7 +142,7 @@ class Room:
         self.relay.forget(occupant.sessions)
 
     def _shown(self, type: str, content: bytes, occupant: Occupant, role: Role, note: Note) -> Iterator[Stanza]:
-        bare = written("presence", type, content, to=None, sender=occupant.jid)
+        bare = made("presence", type, content, to=None, sender=occupant.jid)
         affiliation = self.affiliation(occupant.account)
         hidden = bare.plus(item(affiliation, role, note))
         named = bare.plus(item(affiliation, role, note, jid=occupant.address.text))

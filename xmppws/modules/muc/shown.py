@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from xmppws.core.events import DiscoInfoWanted
+from xmppws.jid import Jid
+from xmppws.modules.muc.privileges import Affiliation
 from xmppws.modules.muc.room import Room
 from xmppws.xml import ns
 from xmppws.xml.forms import Field, Form
@@ -25,17 +27,24 @@ def describe(room: Room, event: DiscoInfoWanted) -> None:
             "muc_nonanonymous" if settings.non_anonymous else "muc_semianonymous",
         )
     )
-    fields = (
+    fields = [
         Field("FORM_TYPE", (ns.MUC_ROOM_INFO,), "hidden"),
         Field("muc#roominfo_description", (settings.description,), label="Description"),
-        Field("muc#roominfo_subject", (room.subject.text if room.subject else "",), label="Subject"),
-        Field("muc#roominfo_subjectmod", (_flag(settings.open_subject),), "boolean", "Participants may change it"),
-        Field("muc#roominfo_occupants", (str(len(room.occupants)),), label="Number of occupants"),
+        Field(
+            "muc#roominfo_subjectmod", ("1" if settings.open_subject else "0",), "boolean", "All may set it"
+        ),
         Field("muc#maxhistoryfetch", (str(room.options.history_length),), label="Most messages of the history"),
         Field("muc#roomconfig_maxusers", (str(room.limit),), label="Most occupants"),
-    )
-    event.forms.append(Form(fields, "result"))
+    ]
+    if _may_look(room, event.asker):
+        subject = room.subject.text if room.subject is not None else ""
+        fields.append(Field("muc#roominfo_subject", (subject,), label="Subject"))
+        fields.append(Field("muc#roominfo_occupants", (str(len(room.occupants)),), label="Number of occupants"))
+    event.forms.append(Form(tuple(fields), "result"))
 
 
-def _flag(value: bool) -> str:
-    return "1" if value else "0"
+def _may_look(room: Room, account: Jid) -> bool:
+    """Tell whether somebody may know what goes on in a room: who could enter, as far as the room can tell."""
+    affiliation = room.affiliation(account)
+    is_closed = room.settings.members_only or bool(room.settings.password)
+    return affiliation >= (Affiliation.MEMBER if is_closed else Affiliation.NONE)

@@ -43,7 +43,7 @@ def _empty(kind: str) -> Element:
     return element(ns.CLIENT, kind)
 
 
-def written(kind: str, type: str, content: bytes, *, to: Jid | None, sender: Jid | None) -> Stanza:
+def made(kind: str, type: str, content: bytes, *, to: Jid | None, sender: Jid | None) -> Stanza:
     """Return a stanza of the room's own making from its content, as `kept` does, but with one element for all."""
     return Stanza(kind, type, _empty(kind), to, sender, content)
 
@@ -87,7 +87,7 @@ def reason(why: str) -> bytes:
 def not_in_room(at: Jid, to: Jid) -> Stanza:
     """Return what a client gets that believes to be in a room (section 7.2.18)."""
     note = Note((307, 333), reason="You are not in this room")
-    gone = written("presence", "unavailable", GONE, to=to, sender=at)
+    gone = made("presence", "unavailable", GONE, to=to, sender=at)
     return gone.plus(item(Affiliation.NONE, Role.NONE, note, own=True))
 
 
