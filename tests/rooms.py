@@ -36,9 +36,9 @@ def at(nick: str) -> Jid:
     return JID.with_resource(nick)
 
 
-def make(options: MucOptions = MucOptions(), state: State = State.OPEN, **settings: Any) -> Room:
+def make(options: MucOptions | None = None, state: State = State.OPEN, **settings: Any) -> Room:
     """Make a room that belongs to `owner` and has nobody in it."""
-    return Room(JID, OWNER, options, state, Settings(**settings))
+    return Room(JID, OWNER, options or MucOptions(), state, Settings(**settings))
 
 
 def affiliate(room: Room, account: str, affiliation: Affiliation) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 import pytest
 
-from fakes import ListRoute, Users, World, got
+from fakes import KeepingStream, ListRoute, Users, World, got
 from faulty import faulty
 from xmppws.core.events import AccountEnding
 from xmppws.core.roster import RosterItem, Subscription
@@ -18,6 +18,7 @@ from xmppws.modules.offline import Offline
 
 ENDED = End(Reason.CONNECTION_LOST, Side.NETWORK)
 PRESENCE = "<presence xmlns='jabber:client'/>"
+TO_BOB = "<presence xmlns='jabber:client' to='bob@localhost'/>"
 GONE = "<presence xmlns='jabber:client' type='unavailable'/>"
 PROBE = "<presence xmlns='jabber:client' type='probe' to='bob@localhost'/>"
 SUBSCRIBE = "<presence xmlns='jabber:client' type='subscribe' to='bob@localhost'>{}</presence>"
@@ -210,7 +211,7 @@ async def test_who_has_ended_is_shown_to_nobody() -> None:
     alice, bob = world.session("alice@localhost/a"), await online(world, "bob@localhost/b")
     lists = faulty(world.host.modules["blocking"], "lists")
     lists.gate.clear()
-    pending = asyncio.ensure_future(done(world.send(alice, PRESENCE.replace("/>", " to='bob@localhost'/>"))))
+    pending = asyncio.ensure_future(done(world.send(alice, TO_BOB)))
     await turns()
     world.host.unbind(alice, ENDED)
     lists.gate.set()
@@ -251,11 +252,14 @@ async def test_who_ends_while_shown_to_many_is_shown_to_no_more() -> None:
         assert 'type="unavailable"' in last, told
 
 
-async def test_a_session_that_was_replaced_does_not_hide_the_one_that_took_its_place() -> None:
+@pytest.mark.parametrize("is_contact", [True, False])
+async def test_a_session_that_was_replaced_does_not_hide_the_one_that_took_its_place(is_contact: bool) -> None:
     world = World()
-    await put(world, "alice", "bob@localhost", RosterItem(subscription=Subscription.FROM))
+    if is_contact:
+        await put(world, "alice", "bob@localhost", RosterItem(subscription=Subscription.FROM))
     bob = await online(world, "bob@localhost/b")
     old = await online(world, "alice@localhost/a")
+    await world.says(old, TO_BOB)
     got(bob)
     slow = faulty(world.host.modules["roster"], "items")
     slow.gate.clear()
@@ -263,10 +267,13 @@ async def test_a_session_that_was_replaced_does_not_hide_the_one_that_took_its_p
     await turns()
     # The second read overtakes the first.
     setattr(world.host.modules["roster"], "items", slow._store)  # noqa: B010
-    await done(world.send(world.session("alice@localhost/a"), PRESENCE))
+    new = world.session("alice@localhost/a")
+    await done(world.send(new, PRESENCE))
+    await done(world.send(new, TO_BOB))
     slow.gate.set()
     await world.dispatch.drain()
-    assert 'type="unavailable"' not in got(bob)[-1]
+    presences = got(bob)
+    assert presences and 'type="unavailable"' not in presences[-1]
 
 
 # --- accounts that end in the middle ---
@@ -326,6 +333,30 @@ async def test_who_comes_while_a_message_is_being_kept_gets_it() -> None:
     await world.dispatch.drain()
     assert "<body>Hello</body>" in "".join(got(bob))
     assert await world.host.stores.archive("offline").count("bob") == 0
+
+
+async def test_what_a_session_left_behind_goes_to_the_next_at_once() -> None:
+    class Stalling(KeepingStream):
+        def send(self, *messages: bytes) -> None:
+            super().send(*messages)
+            if b"<body>" in messages[0]:
+                phone.reads(False)
+
+    world = World()
+    alice = await online(world, "alice@localhost/a")
+    for number in range(3):
+        await world.says(alice, MESSAGE.format(number))
+    phone = world.host.bind(BOB, "phone", Stalling())
+    flushing = asyncio.ensure_future(world.says(phone, PRESENCE))
+    await turns()
+    laptop = world.session("bob@localhost/laptop")
+    await done(world.send(laptop, PRESENCE))
+    assert "<body>" not in "".join(got(laptop))
+    world.host.unbind(phone, ENDED)
+    phone.reads(True)
+    await flushing
+    assert "<body>1<" in "".join(texts := got(laptop)) and "<body>2<" in "".join(texts)
+    assert "<body>0<" not in "".join(texts) and not vars(world.host.modules["offline"])["_flushing"]
 
 
 async def test_what_is_being_written_counts() -> None:

@@ -89,3 +89,80 @@ def test_a_file_whose_section_is_no_table_is_told(tmp_path: Path) -> None:
 
 def test_the_name_of_a_variable_is_section_and_option() -> None:
     assert variable(("http", "websocket_path")) == "XMPPWS_HTTP_WEBSOCKET_PATH"
+
+
+def test_names_of_the_programs_before_it_are_read_as_our_own(tmp_path: Path) -> None:
+    path = tmp_path / "xmppws.toml"
+    path.write_text(FILE.replace('"127.0.0.1:2"', '"[::1]:2", "unix:/run/x.sock", "systemd:8081"'))
+    config = load(
+        path,
+        {
+            "LETSHARE_SERVER_PORT": "8080",
+            "LETSHARE_JWT_SECRET": "8080",
+            "LETSHARE_LOG_LEVEL": "error",
+            "LETSHARES": "somebody else's",
+        },
+    )
+    assert config.http.listen == ("127.0.0.1:8080", "[::1]:8080", "unix:/run/x.sock", "systemd:8081")
+    assert (config.jwt.secret, config.hosts["example.com"].jwt.secret, config.log.level) == ("8080", "8080", "error")
+    assert load(None, {"LETSHARE_SERVER_PORT": "0"}).http.listen == ("127.0.0.1:0",)
+
+
+def test_both_names_may_be_set_where_they_say_the_same() -> None:
+    config = load(
+        None,
+        {
+            "XMPPWS_HTTP_LISTEN": "0.0.0.0:8080",
+            "LETSHARE_SERVER_PORT": "8080",
+            "XMPPWS_LOG_LEVEL": "debug",
+            "LETSHARE_LOG_LEVEL": "debug",
+        },
+    )
+    assert (config.http.listen, config.log.level) == (("0.0.0.0:8080",), "debug")
+
+
+def test_names_that_contradict_each_other_are_both_told_and_a_secret_is_not() -> None:
+    assert mistakes(
+        None,
+        XMPPWS_HTTP_LISTEN="0.0.0.0:5280",
+        LETSHARE_SERVER_PORT="8080",
+        XMPPWS_JWT_SECRET="geheim",
+        LETSHARE_JWT_SECRET="geheimer",
+        XMPPWS_LOG_LEVEL="debug",
+        LETSHARE_LOG_LEVEL="info",
+    ) == [
+        "environment: LETSHARE_JWT_SECRET: says something else than XMPPWS_JWT_SECRET: set one of them",
+        "environment: LETSHARE_LOG_LEVEL: says something else than XMPPWS_LOG_LEVEL: set one of them",
+        "environment: LETSHARE_SERVER_PORT: says something else than XMPPWS_HTTP_LISTEN: set one of them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("LETSHARE_SERVER_PORT", "http", ' = "http": must be a port, 0 to 65535'),
+        ("LETSHARE_SERVER_PORT", "65536", ' = "65536": must be a port, 0 to 65535'),
+        ("LETSHARE_SERVER_PORT", "", ' = "": must be a port, 0 to 65535'),
+        ("LETSHARE_LOG_LEVEL", "loud", ' = "loud": must be "debug" or "info" or "warning" or "error"'),
+        ("LETSHARE_JWT_SECERT", "geheim", ": sets no option; did you mean LETSHARE_JWT_SECRET?"),
+        ("LETSHARE_METRICS_TOKEN", "geheim", ": sets no option; did you mean XMPPWS_METRICS_TOKEN?"),
+        ("LETSHARE_WHATEVER", "1", ": sets no option"),
+    ],
+)
+def test_mistakes_in_other_names_are_told_with_them(name: str, value: str, told: str) -> None:
+    assert mistakes(None, **{name: value}) == [f"environment: {name}{told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('http.listen = ["unix:/run/x.sock"]', 'LETSHARE_SERVER_PORT = "1": sets no option: http.listen has no "addr'),
+        ("http.listen = 3", "xmppws.toml:1: http.listen = 3: must be a list"),
+        ("http = 3", "http = 3: must be a table"),
+    ],
+)
+def test_a_port_needs_an_address(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "xmppws.toml"
+    path.write_text(text)
+    (found,) = mistakes(path, LETSHARE_SERVER_PORT="1")
+    assert told in found

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xmppws.config import Config, Section, load, render_manual
+from xmppws.config.environment import ALIASES
 from xmppws.config.options import options, sections
 from xmppws.errors import Reason
 
@@ -33,6 +34,10 @@ def test_every_option_stands_in_it() -> None:
     for section in declared:
         for name in options(section):
             assert name == "modules" or f".It Cm {name}\n" in text
+
+
+def test_every_second_name_of_a_variable_stands_in_it() -> None:
+    assert set(ALIASES) == set(re.findall(r"^\.It Ev (LETSHARE_\w+)$", MANUAL.read_text(), re.MULTILINE))
 
 
 def test_ends_that_it_explains_exist() -> None:
