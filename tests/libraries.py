@@ -17,6 +17,9 @@ with "failed" and the condition of the stanza error:
     vcard (jid)                     the full name
     disco (jid)                     features and identities, as category/type
     ping                            the own server
+    enter · exit (jid, nick)        a room; not nbxmpp and the console
+    open (jid)                      to others a room that one has made
+    kick (jid, nick, reason)
     leave                           log out
 
 What happens is told as it comes:

@@ -115,6 +115,16 @@ async def fronting(config: str, upstream: str, directory: Path, edit: Edit = lam
         yield Proxy(port, tls)
 
 
+@asynccontextmanager
+async def nginx(arguments: list[str], directory: Path) -> AsyncIterator[None]:
+    """Run nginx with a whole configuration, which logs notices on standard error, and "-g" as its last argument."""
+    *others, directives = arguments
+    user = " user root;" if os.geteuid() == 0 else ""
+    command = [_program("nginx"), "-e", "stderr", "-p", str(directory), *others, directives + user]
+    async with _process(command, "start worker process "):
+        yield
+
+
 def _program(name: str) -> str:
     found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
     if found is None:

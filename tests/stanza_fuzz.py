@@ -16,10 +16,20 @@ TYPES: Final = {
     ),
     "iq": ("get", "set", "get", "set", "result", "error", "", "chat"),
 }
+ROOM: Final = "room@conference.localhost"
 ADDRESSES: Final = (
     *("", "", "alice@localhost", "bob@localhost", "carol@localhost", "localhost", "alice@localhost/one"),
     *("bob@localhost/one", "bob@localhost/gone", "nobody@localhost", "localhost/resource", "elsewhere.example"),
     *("user@elsewhere.example/x", "ALICE@LOCALHOST/one", "al ice@localhost", "@localhost", "alice@", "a@b@c/d", "/"),
+    *(
+        ROOM,
+        ROOM,
+        f"{ROOM}/Alice",
+        f"{ROOM}/Alice",
+        f"{ROOM}/👋",
+        "conference.localhost",
+        "none@conference.localhost/x",
+    ),
     *("alice@localhost/", "ǆ@localhost", "alice@localhost/\u202e", "x" * 1100 + "@localhost", "bob@xn--a"),
 )
 TEXTS: Final = (
@@ -45,9 +55,15 @@ PAYLOADS: Final = (
         ("urn:ietf:params:xml:ns:xmpp-bind", "bind", "resource"),
     ),
     *(("jabber:x:data", "x", "field"), ("urn:xmpp:delay", "delay", ""), ("urn:xmpp:hints", "no-store", "")),
+    *(("http://jabber.org/protocol/muc", "x", "history"), ("http://jabber.org/protocol/muc", "x", "password")),
+    *(("http://jabber.org/protocol/muc#user", "x", "status"), ("http://jabber.org/protocol/muc#user", "x", "invite")),
+    *(("http://jabber.org/protocol/muc#admin", "query", "item"),) * 2,
+    *(("http://jabber.org/protocol/muc#owner", "query", name) for name in ("destroy", "")),
+    *(("jabber:client", "subject", ""), ("jabber:client", "error", "x")),
     *(("jabber:client", "body", ""), ("jabber:client", "priority", ""), ("jabber:client", "show", "")),
     *(("http://jabber.org/protocol/chatstates", "active", ""), ("urn:unknown", "unknown", "unknown")),
 )
+MUC_VALUES: Final = ("Alice", "one", "outcast", "member", "admin", "owner", "visitor", "participant", "moderator", "7")
 ATTRIBUTES: Final = (
     "jid",
     "name",
@@ -60,8 +76,10 @@ ATTRIBUTES: Final = (
     "sessionid",
     "var",
     "type",
+    *("nick", "role", "affiliation", "maxstanzas", "maxchars", "seconds", "since", "code"),
 )
-VALUES: Final = (*ADDRESSES, *TEXTS, "remove", "both", "none", "true", "submit", "execute", "cancel", "uptime")
+WORDS: Final = ("remove", "both", "none", "true", "submit", "execute", "cancel", "uptime")
+VALUES: Final = (*ADDRESSES, *TEXTS, *WORDS, *MUC_VALUES)
 
 
 def stanza(random: Random) -> str:

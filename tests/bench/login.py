@@ -35,29 +35,34 @@ def username(number: int) -> str:
 def log_in(name: str) -> Script:
     """Open a stream, prove the password, and bind."""
     yield b""  # the answer to the handshake
-    yield from _ask(OPEN, b"features>")
+    yield from ask(OPEN, b"features>")
     bare = f"n={name},r=bench"
     first = b64encode(f"n,,{bare}".encode()).decode()
-    challenge = yield from _ask(f"<auth xmlns='{SASL}' mechanism='SCRAM-SHA-1'>{first}</auth>".encode(), b"<challenge")
+    challenge = yield from ask(f"<auth xmlns='{SASL}' mechanism='SCRAM-SHA-1'>{first}</auth>".encode(), b"<challenge")
     found = _CHALLENGE.search(challenge)
     assert found is not None
     final, signature = _final(bare, b64decode(found[1]).decode())
-    success = yield from _ask(f"<response xmlns='{SASL}'>{final}</response>".encode(), b"<success")
+    success = yield from ask(f"<response xmlns='{SASL}'>{final}</response>".encode(), b"<success")
     if signature not in success:
         raise Failed("The server does not know the password")
-    yield from _ask(OPEN, b"features>")
-    bound = yield from _ask(BIND, b"<iq")
+    yield from ask(OPEN, b"features>")
+    bound = yield from ask(BIND, b"<iq")
     if f"{name}@localhost/{RESOURCE}".encode() not in bound:
         raise Failed(f"The server bound something else: {bound!r}")
 
 
 def log_out() -> Script:
     """Close the stream, and wait until the server has closed it too."""
-    yield from _ask(CLOSE, b"<close")
+    yield from ask(CLOSE, b"<close")
 
 
 def play(clients: Clients, script: Script, done: Callable[[Client], None]) -> None:
     """Connect a client that follows a script, and tell when it has come to its end."""
+    follow(clients.connect(_ignore), script, done)
+
+
+def follow(client: Client, script: Script, done: Callable[[Client], None]) -> None:
+    """Let a client follow a script, and tell when it has come to its end; what comes later is ignored."""
 
     def receive(payloads: list[bytes]) -> None:
         try:
@@ -65,13 +70,19 @@ def play(clients: Clients, script: Script, done: Callable[[Client], None]) -> No
                 if request := script.send(payload):
                     client.send(text(request))
         except StopIteration:
+            client.receive = _ignore
             done(client)
 
-    next(script)
-    client = clients.connect(receive)
+    client.receive = receive
+    if request := next(script):
+        client.send(text(request))
 
 
-def _ask(request: bytes, answer: bytes) -> Generator[bytes, bytes, bytes]:
+def _ignore(payloads: list[bytes]) -> None:
+    pass
+
+
+def ask(request: bytes, answer: bytes) -> Generator[bytes, bytes, bytes]:
     """Send a request, and wait for the frame that has a text."""
     frame = yield request
     while answer not in frame:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from fakes import World, got
-from stanza_fuzz import stanza
+from stanza_fuzz import ROOM, stanza
 from xmppws.core.session import Session
 from xmppws.errors import StreamError
 
@@ -27,6 +27,8 @@ async def play(seed: int) -> Counter[str]:
     world = World(names=("alice", "bob", "carol"))
     sessions = [world.session(name, priority=random.choice((None, 0, -1, 5))) for name in NAMES]
     await world.dispatch.drain()
+    if random.random() < 0.5:
+        await meet(world, random.sample(sessions, random.randrange(1, 4)))
     seen: Counter[str] = Counter()
     for _ in range(REQUESTS):
         sender = random.choice(sessions)
@@ -42,6 +44,15 @@ async def play(seed: int) -> Counter[str]:
         seen.update(f"{answer.tag.rpartition('}')[2]} {answer.get('type')}" for answer in answers)
         check_answer(text, sender, answers)
     return seen
+
+
+async def meet(world: World, sessions: list[Session]) -> None:
+    """Let clients enter a room."""
+    for session, nick in zip(sessions, ("Alice", "👋", "x"), strict=False):
+        x = "<x xmlns='http://jabber.org/protocol/muc'/>"
+        await world.says(session, f"<presence xmlns='jabber:client' to='{ROOM}/{nick}'>{x}</presence>")
+        submit = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
+        await world.says(session, f"<iq xmlns='jabber:client' type='set' id='1' to='{ROOM}'>{submit}</iq>")
 
 
 def check(session: Session) -> list[ElementTree.Element]:
@@ -60,6 +71,8 @@ def check_answer(text: str, sender: Session, answers: list[ElementTree.Element])
         return
     if said.get("to", "").lower() in NAMES:
         return
+    if said.get("to", "").startswith(f"{ROOM}/") and any(answer.get("type") in ("get", "set") for answer in answers):
+        return  # Another occupant is to answer.
     to_sender = [one for one in answers if one.get("id") == said.get("id") and one.get("type") in ("result", "error")]
     assert len(to_sender) == 1, text
     assert to_sender[0].get("to") == sender.jid.text
@@ -85,6 +98,8 @@ async def test_short(caplog: pytest.LogCaptureFixture) -> None:
         "message chat",
         "presence None",
         "presence subscribe",
+        "presence unavailable",
+        "message groupchat",
     ):
         assert seen[wanted] > 10, (wanted, seen)
 

@@ -14,6 +14,7 @@ from rooms import AVAILABLE, CLIENT, NOW, OWNER, USER, at, jid, make, message, s
 from xmppws.errors import StanzaError
 from xmppws.jid import Jid
 from xmppws.modules.muc import entry, moderation, ownership, talk
+from xmppws.modules.muc.history import EVERYTHING
 from xmppws.modules.muc.moderation import AffiliationChange, RoleChange
 from xmppws.modules.muc.options import MucOptions
 from xmppws.modules.muc.privileges import Affiliation, Role
@@ -52,7 +53,7 @@ room_settings = st.builds(
 def snapshot(room: Room) -> tuple[Any, ...]:
     """Return all that a refused command must leave as it was."""
     present = [(each.jid, each.account, each.role, tuple(each.sessions.items())) for each in room.occupants.values()]
-    history = [message.wire for message in room.history.select(OWNER, entry.EVERYTHING)]
+    history = [message.wire for message in room.history.select(OWNER, EVERYTHING)]
     standings = tuple(room.standings.items())
     return (room.state, room.settings, standings, tuple(present), tuple(room.sessions), room.subject, tuple(history))
 
@@ -186,7 +187,7 @@ class Rooms(RuleBasedStateMachine):
             assert affiliation is not Affiliation.NONE or not room.settings.members_only
         assert Affiliation.OWNER in {standing.affiliation for standing in room.standings.values()}
         assert len(room.standings) <= OPTIONS.max_affiliations
-        assert len(room.history.select(OWNER, entry.EVERYTHING)) <= OPTIONS.history_length
+        assert len(room.history.select(OWNER, EVERYTHING)) <= OPTIONS.history_length
 
 
 TestRooms = Rooms.TestCase

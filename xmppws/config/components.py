@@ -47,9 +47,9 @@ def _check(reader: Reader, domain: str, component: Component, host: str, hosts: 
         return
     if domain in hosts:
         reader.wrong(at, None, "has the name of a virtual host")
-    if not component.module:
+    elif not component.module:
         reader.wrong(at, None, 'must name its module, such as module = "muc"')
-    if not host:
+    elif not host:
         reader.wrong(at, None, "ends in the name of no virtual host, so it must say which one it belongs to: host")
     elif host not in hosts:
         reader.wrong((*at, "host"), host, "must be one of the hosts")

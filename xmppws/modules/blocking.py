@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
-from weakref import WeakValueDictionary
 
 from xmppws.config import Section
 from xmppws.config.options import Opt
@@ -28,6 +27,7 @@ from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Target, Xep, iq_get, iq_set, keyvalue_store, on
 from xmppws.core.session import Session
+from xmppws.core.turns import Turns
 from xmppws.errors import BadRequest, JidMalformed, NotAcceptable, ResourceConstraint, ServiceUnavailable
 from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
@@ -66,7 +66,7 @@ class Blocking(Module):
         # Who has asked for the list is told of changes (section 3.3).
         self._interested: dict[Jid, set[Session]] = {}
         # A change reads, writes and tells: one after the other for each account.
-        self._turns: WeakValueDictionary[Jid, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     @on(MessageFromUser, Phase.GUARD)
     def message_sent(self, event: MessageFromUser) -> Verdict | Awaitable[Verdict]:
@@ -143,7 +143,7 @@ class Blocking(Module):
         account, wanted = iq.sender.bare, await self._read(iq.payload)
         if not wanted:
             raise BadRequest("There is nothing to block")
-        async with self._turn(account):
+        async with self._turns.of(account):
             before = await self._list(account)
             if len(before | wanted) > self.options.max_addresses:
                 raise self._too_many()
@@ -158,7 +158,7 @@ class Blocking(Module):
         """Remove addresses, or all of them (sections 3.4 and 3.5)."""
         assert iq.sender is not None and iq.payload is not None
         account, named = iq.sender.bare, await self._read(iq.payload)
-        async with self._turn(account):
+        async with self._turns.of(account):
             before = await self._list(account)
             left = before - named if named else _NOTHING
             await self._set(account, left)
@@ -212,12 +212,6 @@ class Blocking(Module):
             raise
         if not self.host.sessions.of(account):
             self._known.pop(account, None)  # The session has ended meanwhile.
-
-    def _turn(self, account: Jid) -> asyncio.Lock:
-        lock = self._turns.get(account)
-        if lock is None:
-            lock = self._turns[account] = asyncio.Lock()
-        return lock
 
     async def _tell_contacts(self, account: Jid, concerned: Callable[[Jid], bool], *, shown: bool) -> None:
         wanted = RosterWanted(account)

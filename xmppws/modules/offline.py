@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from functools import partial
 from typing import Annotated, Final
-from weakref import WeakValueDictionary
 
 from xmppws.config import Section
 from xmppws.config.options import Opt
@@ -21,6 +20,7 @@ from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Xep, archive_store, on
 from xmppws.core.session import Session
+from xmppws.core.turns import Turns
 from xmppws.errors import InternalServerError, ServiceUnavailable
 from xmppws.jid import Jid
 from xmppws.xml import ns
@@ -52,7 +52,7 @@ class Offline(Module):
         # Of two resources that become available at once, one gets the messages. True: look again afterwards.
         self._flushing: dict[Jid, bool] = {}
         # Messages are counted and then written: one after the other for each account.
-        self._turns: WeakValueDictionary[Jid, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
         # How many of an account's messages are not in the store yet.
         self._unwritten: Counter[Jid] = Counter()
 
@@ -64,7 +64,7 @@ class Offline(Module):
         if not _is_worth_keeping(stanza):
             return STOP
         account = stanza.to.bare
-        async with self._turn(account):
+        async with self._turns.of(account):
             number = await self.messages.count(account.local) + self._unwritten[account]
             if number >= self.options.max_messages:
                 # Section 2: then the sender is told, as if there were no such service.
@@ -90,7 +90,7 @@ class Offline(Module):
     @on(AccountEnding, Phase.GUARD)
     async def settle(self, event: AccountEnding) -> Verdict:
         """Let messages that are about to be kept come to the store, before all data of the account goes."""
-        async with self._turn(event.account):
+        async with self._turns.of(event.account):
             return None
 
     async def _hand_over(self, account: Jid, session: Session) -> None:
@@ -121,12 +121,6 @@ class Offline(Module):
             if len(sent) < len(entries):
                 return False
         return True
-
-    def _turn(self, account: Jid) -> asyncio.Lock:
-        lock = self._turns.get(account)
-        if lock is None:
-            lock = self._turns[account] = asyncio.Lock()
-        return lock
 
     def _written(self, account: Jid, stanza: Stanza, written: asyncio.Future[str]) -> None:
         self._unwritten[account] -= 1

@@ -5,14 +5,13 @@ Namespaces of XMPP itself are refused, as section 2.3 allows.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Final
-from weakref import WeakValueDictionary
 
 from xmppws.config import Opt, Section, Size
 from xmppws.config.kinds import KIB, MIB
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Target, Xep, iq_get, iq_set, map_store
+from xmppws.core.turns import Turns
 from xmppws.errors import BadRequest, Forbidden, NotAcceptable, ResourceConstraint
 from xmppws.xml import ns
 from xmppws.xml.parser import Element, tag_of
@@ -46,7 +45,7 @@ class Private(Module):
     def __init__(self, host: Host, options: Section) -> None:
         super().__init__(host, options)
         # A change reads, checks and writes: one after the other for each account.
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     @iq_get(ns.PRIVATE, "query", to=Target.SELF)
     async def get(self, iq: Stanza) -> Stanza:
@@ -71,7 +70,7 @@ class Private(Module):
         if len(new) != len(given):
             raise BadRequest("Two elements have the same name")
         owner = iq.sender.local
-        async with self._turn(owner):
+        async with self._turns.of(owner):
             self._check(await self.elements.all(owner) | new)
             for tag, text in new.items():
                 if text:
@@ -92,12 +91,6 @@ class Private(Module):
             raise ResourceConstraint(f"An account keeps at most {self.options.max_elements} elements")
         if sum(map(len, texts)) > self.options.max_size:
             raise ResourceConstraint(f"The elements of an account have at most {self.options.max_size} bytes together")
-
-    def _turn(self, owner: str) -> asyncio.Lock:
-        lock = self._turns.get(owner)
-        if lock is None:
-            lock = self._turns[owner] = asyncio.Lock()
-        return lock
 
 
 def _elements(iq: Stanza) -> list[Element]:

@@ -6,10 +6,8 @@ answer, everybody else the whole of it.
 
 from __future__ import annotations
 
-import asyncio
 from hashlib import blake2b
 from typing import Final
-from weakref import WeakValueDictionary
 
 from msgspec import msgpack, structs
 
@@ -19,6 +17,7 @@ from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Target, iq_get, iq_set, map_store, on
 from xmppws.core.roster import RosterItem
+from xmppws.core.turns import Turns
 from xmppws.errors import BadRequest, Forbidden, ItemNotFound, NotAcceptable, NotAllowed, ResourceConstraint
 from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
@@ -45,7 +44,7 @@ class Roster(Module):
     def __init__(self, host: Host, options: Section) -> None:
         super().__init__(host, options)
         # A change reads, thinks and writes: one after the other for each account.
-        self._turns: WeakValueDictionary[Jid, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     @on(RosterWanted, Phase.ANSWER)
     async def provide(self, event: RosterWanted) -> Verdict:
@@ -67,7 +66,7 @@ class Roster(Module):
     @on(RosterChange, Phase.ANSWER)
     async def change(self, event: RosterChange) -> Verdict:
         """Change one item for another module."""
-        async with self._turn(event.account):
+        async with self._turns.of(event.account):
             known = await self.items.all(event.account.local)
             event.before = known.get(event.contact.text)
             event.after = event.change(event.before)
@@ -84,7 +83,7 @@ class Roster(Module):
     async def get(self, iq: Stanza) -> Stanza:
         """Return the roster; from now on the resource is interested in changes (section 2.1.3)."""
         assert iq.sender is not None and iq.payload is not None
-        async with self._turn(iq.sender.bare):  # Or a push could come before the result that lacks it.
+        async with self._turns.of(iq.sender.bare):  # Or a push could come before the result that lacks it.
             session = self.host.sessions.find(iq.sender)
             if session is not None:
                 session.interested = True
@@ -106,7 +105,7 @@ class Roster(Module):
         if remove:
             await self._remove(owner, address)
         else:
-            async with self._turn(owner):
+            async with self._turns.of(owner):
                 known = await self.items.all(owner.local)
                 # Section 2.1.2: the client sets name and groups, the server the rest.
                 item = structs.replace(
@@ -125,11 +124,11 @@ class Roster(Module):
     @on(AccountEnding, Phase.GUARD)
     async def settle(self, event: AccountEnding) -> Verdict:
         """Let changes that are under way come to an end, before all data of the account goes."""
-        async with self._turn(event.account):
+        async with self._turns.of(event.account):
             return None
 
     async def _remove(self, owner: Jid, address: Jid) -> None:
-        async with self._turn(owner):
+        async with self._turns.of(owner):
             known = await self.items.all(owner.local)
             item = known.get(address.text)
             if item is None or not item.listed:
@@ -157,12 +156,6 @@ class Roster(Module):
         push = iq("set", query, to=owner, sender=owner, id=self.host.new_id())
         for session in sessions:
             session.send(push.addressed(to=session.jid, sender=owner))
-
-    def _turn(self, account: Jid) -> asyncio.Lock:
-        lock = self._turns.get(account)
-        if lock is None:
-            lock = self._turns[account] = asyncio.Lock()
-        return lock
 
 
 def _shown(item: RosterItem | None) -> RosterItem | None:

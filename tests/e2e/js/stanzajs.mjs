@@ -82,6 +82,10 @@ await answer({
   "set-vcard": ({ name }) => asked(client.publishVCard({ format: "vcard-temp", fullName: name })),
   vcard: (request) => asked(vcard(request)),
   disco: (request) => asked(discoInfo(request)),
+  enter: async ({ jid, nick }) => void (await asked(client.joinRoom(jid, nick))),
+  open: async ({ jid }) => void (await asked(client.configureRoom(jid, { type: "submit", fields: [] }))),
+  kick: async ({ jid, nick, reason }) => void (await asked(client.kick(jid, nick, reason))),
+  exit: async ({ jid, nick }) => void (await client.leaveRoom(jid, nick)),
   ping: () => asked(client.ping()),
   leave: () => client.disconnect(),
 });

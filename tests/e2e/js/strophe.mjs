@@ -9,6 +9,7 @@ let leaving = false;
 
 const BLOCKING = "urn:xmpp:blocking";
 const DISCO_INFO = "http://jabber.org/protocol/disco#info";
+const MUC = "http://jabber.org/protocol/muc";
 const { ROSTER } = Strophe.NS;
 
 function connect() {
@@ -120,6 +121,16 @@ async function setVcard({ name }) {
   await asked($iq({ type: "set" }).c("vCard", { xmlns: "vcard-temp" }).c("FN").t(name));
 }
 
+async function openRoom({ jid: to }) {
+  const query = $iq({ type: "set", to }).c("query", { xmlns: `${MUC}#owner` });
+  await asked(query.c("x", { xmlns: "jabber:x:data", type: "submit" }));
+}
+
+async function kick({ jid: to, nick, reason }) {
+  const item = $iq({ type: "set", to }).c("query", { xmlns: `${MUC}#admin` }).c("item", { nick, role: "none" });
+  await asked(item.c("reason").t(reason));
+}
+
 const subscription = (type) => ({ jid: to }) => void connection.send($pres({ to, type }));
 
 connect();
@@ -140,6 +151,10 @@ await answer({
   "set-vcard": setVcard,
   vcard: async ({ jid }) => text(await get("vCard", "vcard-temp", jid), "FN"),
   disco: discoInfo,
+  enter: ({ jid, nick }) => connection.send($pres({ to: `${jid}/${nick}` }).c("x", { xmlns: MUC })),
+  open: openRoom,
+  kick,
+  exit: ({ jid, nick }) => connection.send($pres({ to: `${jid}/${nick}`, type: "unavailable" })),
   ping: async () => void (await get("ping", "urn:xmpp:ping")),
   leave: () => {
     leaving = true;

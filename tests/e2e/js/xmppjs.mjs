@@ -21,6 +21,7 @@ entity.reconnect.delay = 200;
 const STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas";
 const BLOCKING = "urn:xmpp:blocking";
 const DISCO_INFO = "http://jabber.org/protocol/disco#info";
+const MUC = "http://jabber.org/protocol/muc";
 
 entity.on("online", async (address) => {
   const roster = await getRoster();
@@ -88,6 +89,15 @@ async function appear(facts) {
   await entity.send(xml("presence", {}, ...children));
 }
 
+async function openRoom({ jid }) {
+  await iqCaller.set(xml("query", `${MUC}#owner`, xml("x", { xmlns: "jabber:x:data", type: "submit" })), jid);
+}
+
+async function kick({ jid, nick, reason }) {
+  const item = xml("item", { nick, role: "none" }, xml("reason", {}, reason));
+  await iqCaller.set(xml("query", `${MUC}#admin`, item), jid);
+}
+
 const subscription = (type) => ({ jid }) => entity.send(xml("presence", { to: jid, type }));
 const blocking = (name) => ({ jid }) => iqCaller.set(xml(name, BLOCKING, xml("item", { jid })));
 
@@ -113,6 +123,10 @@ await answer({
   "set-vcard": async ({ name }) => void (await iqCaller.set(xml("vCard", "vcard-temp", xml("FN", {}, name)))),
   vcard: async ({ jid }) => (await iqCaller.get(xml("vCard", "vcard-temp"), jid)).getChildText("FN"),
   disco: discoInfo,
+  enter: ({ jid, nick }) => entity.send(xml("presence", { to: `${jid}/${nick}` }, xml("x", MUC))),
+  open: openRoom,
+  kick,
+  exit: ({ jid, nick }) => entity.send(xml("presence", { to: `${jid}/${nick}`, type: "unavailable" })),
   ping: async () => void (await iqCaller.get(xml("ping", "urn:xmpp:ping"))),
   leave: async () => void (await entity.stop()),
 });

@@ -7,6 +7,7 @@ and service discovery by pages.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from itertools import islice
@@ -47,6 +48,8 @@ from xmppws.xml.stanza import Stanza
 from xmppws.xml.writer import child, element
 
 _MOST_LISTED: Final = 1000
+# Addresses that are prepared at once: each may take milliseconds. Then others have their turn.
+_AT_ONCE: Final = 10
 # What an error says whose sender cannot be reached any more (section 18.1.2).
 _UNREACHABLE: Final = frozenset(
     {"gone", "item-not-found", "recipient-unavailable", "redirect", "remote-server-not-found", "remote-server-timeout"}
@@ -242,9 +245,14 @@ class Muc(Module):
     async def change_list(self, iq: Stanza) -> Stanza:
         """Change roles and affiliations."""
         assert iq.to is not None and iq.sender is not None and iq.payload is not None
+        changes = []
+        for number, change in enumerate(read_changes(iq.payload, self._room(iq.to)), 1):
+            changes.append(change)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
         room = self._room(iq.to)
         before = dict(room.standings)
-        self._done(room, moderation.change(room, iq.sender, read_changes(iq.payload, room)))
+        self._done(room, moderation.change(room, iq.sender, changes))
         if room.standings != before:
             await self._keep(room)
         return iq.result()
@@ -353,7 +361,8 @@ class Muc(Module):
         if self.rooms.get(room.jid) is room:
             del self.rooms[room.jid]
             self._made[room.creator] -= 1
-            self._made += Counter()  # Forgets those who have none.
+            if not self._made[room.creator]:
+                del self._made[room.creator]
             self.room_count.set(len(self.rooms))
 
     async def _keep(self, room: Room) -> None:

@@ -49,21 +49,21 @@ def destroy(room: Room, account: Jid, reason: str = "", venue: str = "", passwor
     room.check_owner(account)
     if max(len(reason), len(venue), len(password)) > room.options.max_reason_length:
         raise PolicyViolation(f"A reason has at most {room.options.max_reason_length} characters")
-    return _end(room, destroyed(reason, venue, password))
+    return _end(room, State.DESTROYED, destroyed(reason, venue, password))
 
 
 def shut_down(room: Room) -> list[Stanza]:
     """Tell everybody in a room that the service ends (section 11.2)."""
-    return _end(room, item(Affiliation.NONE, Role.NONE, Note((SHUTDOWN,)), own=True))
+    return _end(room, State.STOPPED, item(Affiliation.NONE, Role.NONE, Note((SHUTDOWN,)), own=True))
 
 
-def _end(room: Room, told: bytes) -> list[Stanza]:
+def _end(room: Room, state: State, told: bytes) -> list[Stanza]:
     # "It SHOULD NOT broadcast presence stanzas of type "unavailable" from all occupants, instead sending only one".
     gone = made("presence", "unavailable", GONE, to=None, sender=None).plus(told)
     effects = [gone.addressed(to=session, sender=occupant.jid) for session, occupant in room.sessions.items()]
     room.occupants.clear()
     room.sessions.clear()
-    room.state = State.DESTROYED
+    room.state = state
     return effects
 
 

@@ -21,8 +21,7 @@ from xmppws.xml.stanza import Stanza
 _NUMBER: Final = re.compile("[0-9]{1,9}").fullmatch
 _ITEM: Final = f"{{{ns.MUC_ADMIN}}}item"
 _REASON: Final = f"{{{ns.MUC_ADMIN}}}reason"
-# Preparing an address may take milliseconds.
-_MOST: Final = 50
+_MOST: Final = 100
 _MUC: Final = (f"{{{ns.MUC}}}", f"{{{ns.MUC_USER}}}")
 
 

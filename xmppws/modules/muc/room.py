@@ -29,6 +29,7 @@ class State(Enum):
 
     LOCKED = "waits for its first configuration; nobody but its owner is let in (XEP-0045 section 10.1)"
     OPEN = "is there for everybody who may enter"
+    STOPPED = "is over until the service runs again"
     DESTROYED = "is over"
 
 
@@ -84,7 +85,8 @@ class Room:
         """Whether the room is to be forgotten."""
         # Section 7.14: "If the room is not persistent and this occupant is the last to exit, the service is responsible
         # for destroying the room."
-        return self.state is State.DESTROYED or not (self.occupants or self.settings.persistent)
+        is_ended = self.state in (State.STOPPED, State.DESTROYED)
+        return is_ended or not (self.occupants or self.settings.persistent)
 
     @property
     def limit(self) -> int:

@@ -30,9 +30,7 @@ def describe(room: Room, event: DiscoInfoWanted) -> None:
     fields = [
         Field("FORM_TYPE", (ns.MUC_ROOM_INFO,), "hidden"),
         Field("muc#roominfo_description", (settings.description,), label="Description"),
-        Field(
-            "muc#roominfo_subjectmod", ("1" if settings.open_subject else "0",), "boolean", "All may set it"
-        ),
+        Field("muc#roominfo_subjectmod", ("1" if settings.open_subject else "0",), "boolean", "All may set it"),
         Field("muc#maxhistoryfetch", (str(room.options.history_length),), label="Most messages of the history"),
         Field("muc#roomconfig_maxusers", (str(room.limit),), label="Most occupants"),
     ]
