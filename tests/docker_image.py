@@ -108,6 +108,7 @@ def built(root: Path) -> Image:
     program.chmod(0o755)
     edited(
         program,
+        replaced("#!/opt", f"#!{root}/opt"),
         replaced('"/etc/xmppws"', f'"{root}/etc/xmppws"'),
         # Other machines have no business with a test.
         replaced('f"0.0.0.0:', 'f"127.0.0.1:'),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from xmppws.cli.config_checks import check
 from xmppws.config import Config, Section, load, render_manual
 from xmppws.config.environment import ALIASES
 from xmppws.config.options import options, sections
@@ -66,6 +67,18 @@ def test_the_profile_for_production_lets_https_pages_in_only() -> None:
     assert not config.http.console
     (host,) = config.hosts.values()
     assert all(origin.startswith("https://") for origin in host.allowed_origins)
+
+
+def test_the_small_profile_goes_with_that_for_production(tmp_path: Path) -> None:
+    file = tmp_path / "xmppws.toml"
+    production = (ROOT / "conf" / "production.toml").read_text(encoding="utf-8")
+    file.write_text(f'include = ["{ROOT}/conf/small.toml"]\n{production}', encoding="utf-8")
+    config = load(file)
+    assert list(check(config)) == []
+    (host,) = config.hosts.values()
+    assert config.c2s.max_connections == 2000
+    assert host.c2s.max_stanza_size == config.c2s.max_stanza_size < 256 * 1024
+    assert host.modules["vcard"]["max_size"] == "96KiB"
 
 
 @pytest.mark.parametrize("name", ["local", "production"])

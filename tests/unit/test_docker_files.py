@@ -70,6 +70,7 @@ def test_its_health_is_checked_by_what_is_in_it() -> None:
     assert f"/opt/xmppws/bin/{program}" in targets
     assert json.loads(command) == [program, "healthcheck"]
     assert environment(FINAL)["PATH"] == "/opt/xmppws/bin:$PATH"
+    assert (DOCKER / "entrypoint.py").read_text(encoding="utf-8").startswith("#!/opt/xmppws/bin/python\n")
 
 
 def test_what_is_copied_is_there_and_let_through() -> None:

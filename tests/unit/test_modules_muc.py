@@ -138,6 +138,16 @@ async def test_a_persistent_room_is_there_after_a_restart() -> None:
     assert module(world).rooms == {}
 
 
+async def test_a_change_that_ends_after_the_service_has_stopped_takes_no_room_away() -> None:
+    world, (alice,) = await start("alice")
+    await join(world, alice)
+    await ask(world, alice, "set", SUBMIT.format(field("persistentroom", "1")))
+    (room,) = module(world).rooms.values()
+    await module(world).stop()
+    await module(world)._keep(room)
+    assert await module(world).kept.owners() == [ROOM]
+
+
 async def test_a_room_that_is_not_to_be_kept_any_more_is_forgotten() -> None:
     world, (alice,) = await start("alice")
     await join(world, alice)

@@ -120,7 +120,7 @@ def test_who_speaks_and_sets_the_subject(role: Role | None, open_subject: bool) 
     may_set = role is MODERATOR or (open_subject and role is PARTICIPANT)
     for stanza, allowed in ((message(), may_speak), (subject("s"), may_set)):
         if allowed:
-            assert len(talk.say(room, jid("user"), stanza, NOW)) == 1
+            assert len(list(talk.say(room, jid("user"), stanza, NOW))) == 1
         else:
             with pytest.raises(Forbidden if role else NotAcceptable):
                 talk.say(room, jid("user"), stanza, NOW)

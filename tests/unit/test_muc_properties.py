@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -76,12 +76,12 @@ class Rooms(RuleBasedStateMachine):
         for name in inside:
             self.command(entry.enter, jid(name), at(name.partition("/")[0].title()), AVAILABLE, password="pass")
 
-    def command(self, command: Callable[..., list[Stanza]], *values: Any, **more: Any) -> list[Stanza]:
+    def command(self, command: Callable[..., Iterable[Stanza]], *values: Any, **more: Any) -> list[Stanza]:
         """Give a command; look at what it leads to."""
         room = self.room
         before, sessions, moderators = snapshot(room), set(room.sessions), self.moderators()
         try:
-            effects = command(room, *values, **more)
+            effects = list(command(room, *values, **more))
         except StanzaError:
             assert snapshot(room) == before
             return []

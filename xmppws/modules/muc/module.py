@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
@@ -337,19 +338,21 @@ class Muc(Module):
             raise _no_such_room()
         return room
 
-    def _done(self, room: Room, effects: list[Stanza]) -> None:
+    def _done(self, room: Room, effects: Iterable[Stanza]) -> None:
         self._send(effects)
         if room.is_over:
             self._forget(room)
 
-    def _send(self, stanzas: list[Stanza]) -> None:
+    def _send(self, stanzas: Iterable[Stanza]) -> None:
         # Once for each copy of each message: it is `post` without what a copy seldom needs.
         send, observe = self.host.dispatch.send, self.host.dispatch.observe
+        number = 0
         for stanza in stanzas:
+            number += 1
             pending = send(stanza)
             if pending is not None:
                 observe(pending)
-        self.copies.inc(len(stanzas))
+        self.copies.inc(number)
 
     def _add(self, room: Room) -> None:
         self.rooms[room.jid] = room

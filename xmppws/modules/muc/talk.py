@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Final
 
@@ -17,23 +18,30 @@ from xmppws.xml.parser import tag_of
 from xmppws.xml.stanza import Stanza
 
 _PRIVATE: Final = f'<x xmlns="{ns.MUC_USER}"/>'.encode()
+_SUBJECT: Final = f"{{{ns.CLIENT}}}subject"
+_NO_SUBJECT: Final = frozenset(f"{{{ns.CLIENT}}}{name}" for name in ("body", "thread"))
 _PING: Final = f"{{{ns.PING}}}ping"
 _DISCO: Final = (f"{{{ns.DISCO_INFO}}}query", f"{{{ns.DISCO_ITEMS}}}query")
 # What accounts answer, and clients cannot.
 _OF_ACCOUNTS: Final = frozenset({f"{{{ns.VCARD}}}vCard"})
 
 
-def say(room: Room, who: Jid, message: Stanza, now: float) -> list[Stanza]:
-    """Send a message of an occupant to all, or change the subject. `message` is as its client sent it."""
+def say(room: Room, who: Jid, message: Stanza, now: float) -> Iterator[Stanza]:
+    """Send a message of an occupant to all, or change the subject. `message` is as its client sent it.
+
+    The copies are made as they are asked for: one after the other in the same memory, they cost less.
+    """
     occupant = room.occupant(who)
-    if _sets_subject(message):
+    tags = {tag_of(child) for child in message.element}
+    # Section 8.1: with a <body/> or a <thread/> it is a message like others.
+    if _SUBJECT in tags and _NO_SUBJECT.isdisjoint(tags):
         _set_subject(room, occupant, message, now)
     elif not occupant.may(Privilege.SPEAK):
         raise Forbidden("You have no voice in this room")
     # Written once; what differs from copy to copy is its address.
     said = message.addressed(to=None, sender=occupant.jid)
-    room.history.add(room.jid, said, now)
-    return [said.addressed(to=session, sender=occupant.jid) for session in room.sessions]
+    room.history.add(said, tags, now)
+    return (said.addressed(to=session, sender=said.sender) for session in tuple(room.sessions))
 
 
 def whisper(room: Room, who: Jid, nick: str, message: Stanza) -> list[Stanza]:
@@ -85,19 +93,13 @@ def without(stanza: Stanza, *namespaces: str) -> Stanza:
     return Stanza(stanza.kind, stanza.type, element, stanza.to, stanza.sender)
 
 
-def _sets_subject(message: Stanza) -> bool:
-    # Section 8.1: with a <body/> or a <thread/> it is a message like others.
-    subject, *others = (message.child(ns.CLIENT, name) is not None for name in ("subject", "body", "thread"))
-    return subject and not any(others)
-
-
 def _set_subject(room: Room, occupant: Occupant, message: Stanza, now: float) -> None:
     needed = Privilege.SET_OPEN_SUBJECT if room.settings.open_subject else Privilege.SET_SUBJECT
     if not occupant.may(needed):
         raise Forbidden("You may not change the subject of this room")
     if len(message.content) > room.options.max_subject_size:
         raise PolicyViolation(f"The message of a subject has at most {room.options.max_subject_size} bytes")
-    text = message.element.findtext(f"{{{ns.CLIENT}}}subject") or ""
+    text = message.element.findtext(_SUBJECT) or ""
     room.subject = Subject(message.plus(delay(room.jid.text, now)).content, text, occupant.jid)
 
 
