@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Iterable
 from typing import Final
 
+from xmppws.config import Section
 from xmppws.core.delivery import send_all
 from xmppws.core.events import (
     AudienceChanged,
@@ -24,6 +25,7 @@ from xmppws.core.events import (
     SessionEnded,
 )
 from xmppws.core.hooks import STOP, Phase, Verdict
+from xmppws.core.host import Host
 from xmppws.core.module import Module, on
 from xmppws.core.roster import RosterItem
 from xmppws.core.session import Session
@@ -35,6 +37,8 @@ from xmppws.xml.writer import element
 
 _PRIORITY: Final = re.compile(r"\s*([+-]?[0-9]{1,3})\s*")
 _MAX_DIRECTED: Final = 1000
+# Sessions whose contacts are told at the same time.
+_BROADCASTS: Final = 16
 # In bytes: each session holds its own, and one stanza becomes as many as there are contacts and resources.
 _MAX_SIZE: Final = 16 * 1024
 # So many addresses are told at once. Then others have their turn, and what takes time is waited for.
@@ -44,6 +48,11 @@ _AT_ONCE: Final = 100
 class Presence(Module):
     name = "presence"
     requires = ("roster",)
+
+    def __init__(self, host: Host, options: Section) -> None:
+        super().__init__(host, options)
+        # Each holds a roster and what it sends: all clients come back at once after a restart.
+        self._broadcasts = asyncio.Semaphore(_BROADCASTS)
 
     @on(PresenceFromUser, Phase.DELIVER)
     async def broadcast(self, event: PresenceFromUser) -> Verdict:
@@ -117,6 +126,13 @@ class Presence(Module):
         return None
 
     async def _available(self, session: Session, stanza: Stanza) -> None:
+        async with self._broadcasts:
+            roster, earlier = await self._show(session, stanza)
+        # It may have ended while others were told.
+        if session.presence is stanza:
+            await self.host.hooks.finish(SessionAvailable(session, roster, earlier))
+
+    async def _show(self, session: Session, stanza: Stanza) -> tuple[dict[Jid, RosterItem], int | None]:
         before, earlier = session.presence, session.priority if session.presence is not None else None
         session.priority = _priority(stanza)
         session.presence = stanza
@@ -129,15 +145,14 @@ class Presence(Module):
             raise
         if earlier is None and session.presence is stanza:
             await self._ask_contacts(session, roster)
-        # It may have ended while others were told.
-        if session.presence is stanza:
-            await self.host.hooks.finish(SessionAvailable(session, roster, earlier))
+        return roster, earlier
 
     async def _leave(self, session: Session, stanza: Stanza) -> None:
         was_available, session.presence = session.presence is not None, None
         directed, session.directed = session.directed or set(), None
         if was_available:
-            roster = await self._tell_contacts(session, stanza)
+            async with self._broadcasts:
+                roster = await self._tell_contacts(session, stanza)
             directed -= {address for address, item in roster.items() if item.subscription.seen_by_contact}
         successor = self._successor(session)
         if successor is not None:
