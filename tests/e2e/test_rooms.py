@@ -41,6 +41,7 @@ async def test_two_meet_in_a_room(one: Library, other: Library, join: Join) -> N
     await alice.sees("presence", from_=f"{ROOM}/First Witch", type="available")
     await alice.ask("open", jid=ROOM)
     await alice.ask("message", to=ROOM, body="before", kind="groupchat")
+    await alice.sees("message", from_=f"{ROOM}/First Witch", body="before")
     await bob.ask("enter", jid=ROOM, nick="Böb")
     await bob.sees("presence", from_=f"{ROOM}/First Witch", type="available")
     await bob.sees("presence", from_=f"{ROOM}/Böb", type="available")

@@ -419,7 +419,10 @@ async def test_requests_that_go_nowhere(to: str, payload: str, answer: str) -> N
         ("<item jid='a@b' affiliation='member'/>" * 101, "<bad-request "),
         ("<item nick='bob' affiliation='member'/>", 'type="result"'),
         ("".join(f"<item jid='{number}@b' affiliation='member'/>" for number in range(25)), 'type="result"'),
-        ("<item jid='carol@localhost/x' affiliation='member'/><item nick='bob' role='visitor'/>", 'type="result"'),
+        ("<item jid='carol@localhost/x' affiliation='member'/><item nick='bob' role='visitor'/>", "<bad-request "),
+        ("<item jid='b@c/x' affiliation='member'/><item jid='b@c' affiliation='outcast'/>", "<bad-request "),
+        ("<item nick='bob' role='visitor'/><item nick='bob' role='none'/>", "<bad-request "),
+        ("<item nick='bob' role='visitor'/>", 'type="result"'),
     ],
 )
 async def test_changes_are_read_strictly(items: str, answer: str) -> None:

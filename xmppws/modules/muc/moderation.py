@@ -51,16 +51,24 @@ def change(room: Room, who: Jid, changes: Iterable[RoleChange | AffiliationChang
     changes = tuple(changes)
     if not changes:
         raise BadRequest("There is nothing to change")
-    roles = [each for each in changes if isinstance(each, RoleChange)]
-    affiliations = [each for each in changes if isinstance(each, AffiliationChange)]
+    # Who is to go, goes first: it is not to see what becomes of the others.
+    roles = sorted((each for each in changes if isinstance(each, RoleChange)), key=lambda each: each.role)
+    affiliations = sorted(
+        (each for each in changes if isinstance(each, AffiliationChange)), key=lambda each: each.affiliation
+    )
+    if roles and affiliations:
+        raise BadRequest("A request changes roles or affiliations, not both")
+    if len({each.nick for each in roles}) < len(roles) or len({e.account for e in affiliations}) < len(affiliations):
+        raise BadRequest("A request changes what somebody is once")
     if any(len(each.reason) > room.options.max_reason_length for each in changes):
         raise PolicyViolation(f"A reason has at most {room.options.max_reason_length} characters")
     targets = [(_check_role(room, who, each), each) for each in roles]
     _check_affiliations(room, who.bare, affiliations)
     actor = room.sessions.get(who)
     name = actor.nick if actor is not None else ""
-    effects = [stanza for target, each in targets for stanza in _set_role(room, target, each, name)]
-    return effects + [stanza for each in affiliations for stanza in _set_affiliation(room, each, name)]
+    if roles:
+        return [stanza for target, each in targets for stanza in _set_role(room, target, each, name)]
+    return [stanza for each in affiliations for stanza in _set_affiliation(room, each, name)]
 
 
 def by_role(room: Room, who: Jid, role: Role) -> list[Occupant]:
@@ -97,7 +105,7 @@ def _check_role(room: Room, who: Jid, change: RoleChange) -> Occupant:
 
 def _check_affiliations(room: Room, account: Jid, changes: Iterable[AffiliationChange]) -> None:
     actor = room.affiliation(account)
-    # As they will be: two changes may be about one account, or only together leave no owner.
+    # As they will be: two changes may only together leave no owner.
     after = {each: standing.affiliation for each, standing in room.standings.items()}
     for each in changes:
         check_affiliation_change(actor, after.get(each.account, Affiliation.NONE), each.affiliation)
@@ -111,7 +119,7 @@ def _check_affiliations(room: Room, account: Jid, changes: Iterable[AffiliationC
 
 
 def _set_role(room: Room, target: Occupant, change: RoleChange, actor: str) -> list[Stanza]:
-    if target.role is change.role or target.nick not in room.occupants:
+    if target.role is change.role:
         return []
     if change.role is Role.NONE:
         return expel(room, target, GONE, Note((KICKED,), actor, change.reason))
