@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import unittest
@@ -22,6 +21,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from processes import stop
 
 SECONDS_TO_START = 60
 # Nothing that a peer has stored is needed any more.
@@ -215,7 +216,7 @@ async def _process(
         await _logged(process, log, marker)
         yield process.pid
     finally:
-        await _stop(process)
+        await stop(process, SECONDS_TO_STOP)
 
 
 async def _logged(process: asyncio.subprocess.Process, log: Path, marker: str) -> None:
@@ -225,13 +226,3 @@ async def _logged(process: asyncio.subprocess.Process, log: Path, marker: str) -
             if process.returncode is not None:
                 raise RuntimeError(f"it ended with {process.returncode} before it was ready:\n{text}")
             await asyncio.sleep(0.05)
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    try:
-        if process.returncode is None:
-            process.terminate()
-        await asyncio.wait_for(process.wait(), SECONDS_TO_STOP)
-    except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()

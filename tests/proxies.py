@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shutil
-import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +16,8 @@ import pytest
 import trustme
 from aiohttp import ClientSession, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from processes import stop
 
 CONTRIB = Path(__file__).parent.parent / "contrib"
 NAMES = ("chat.example.com", "example.com")
@@ -208,7 +209,7 @@ async def _process(command: list[str], marker: str) -> AsyncIterator[None]:
         assert marker in log, f"{command[0]} did not start:\n{log}"
         yield
     finally:
-        await _stop(process)
+        await stop(process, SECONDS_TO_STOP)
         await reader
 
 
@@ -222,13 +223,3 @@ async def _read_log(process: asyncio.subprocess.Process, marker: str, listening:
             listening.set_result(log)
     if not listening.done():
         listening.set_result(log)
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    try:
-        if process.returncode is None:
-            process.terminate()
-        await asyncio.wait_for(process.wait(), SECONDS_TO_STOP)
-    except TimeoutError:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()

@@ -14,6 +14,7 @@ import pytest
 from clients import FRAMING, Closed, connected, logged_in
 from raw import OPEN, Raw, closing, frame, raw
 from servers import PASSWORDS, config, running
+from waiting import until
 from xmppws.config import Host
 
 MESSAGES = {
@@ -288,13 +289,6 @@ async def test_a_flood_of_half_open_connections_leaves_others_alone() -> None:
                         assert await reader.read() == b""
                     writer.close()
             assert server.server.endpoint.admission.connections == 1
-
-
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
-    """Wait until something is so; each look lets everything else run first."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def nobody_left(server) -> None:  # type: ignore[no-untyped-def]

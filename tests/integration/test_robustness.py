@@ -8,7 +8,7 @@ import gc
 import socket
 import struct
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from xml.etree import ElementTree
 
@@ -18,6 +18,7 @@ from clients import BIND, CLIENT, SASL, Client, gather_bodies, logged_in
 from fakes import ListRoute
 from raw import OPEN, Raw, closing, frame, head, raw
 from servers import PASSWORDS, Running, config, running
+from waiting import until
 from xmppws.config import Host
 from xmppws.core.roster import RosterItem, Subscription
 from xmppws.core.session import Session
@@ -37,12 +38,6 @@ KIB = 1024
 async def server() -> AsyncIterator[Running]:
     async with running() as started:
         yield started
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def is_served(client: Client) -> bool:

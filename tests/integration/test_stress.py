@@ -13,6 +13,7 @@ import pytest
 from clients import BIND, SASL, logged_in
 from raw import OPEN, Raw, frame, head
 from servers import PASSWORDS, Running, config, running
+from waiting import until
 from xmppws.errors import Reason, StreamPolicyViolation
 from xmppws.stream.frames import CLOSE, PING
 
@@ -145,10 +146,8 @@ class Storm:
 
 
 async def gone(server: Running) -> None:
-    """Wait until no connection is left; each look lets everything else run first."""
-    async with asyncio.timeout(10):
-        while server.server.endpoint.admission.connections:
-            await asyncio.sleep(0.01)
+    """Wait until no connection is left."""
+    await until(lambda: not server.server.endpoint.admission.connections)
     await server.server.dispatch.drain()
 
 
