@@ -47,6 +47,7 @@ from xmppws.http.handshake import Doorkeeper
 from xmppws.http.listeners import Bound, Listeners, certificates_by_name, plan
 from xmppws.http.metrics import Page as MetricsPage
 from xmppws.http.metrics.figures import Figures
+from xmppws.http.occupancy import Occupancy, occupancy_limits
 from xmppws.http.paths import Paths
 from xmppws.http.peers import Peers
 from xmppws.http.proxies import Trust
@@ -58,7 +59,7 @@ from xmppws.http.systemd import Inherited
 from xmppws.http.vhosts import VirtualHosts
 from xmppws.http.websocket import WebSocketHandler
 from xmppws.jid import Jid
-from xmppws.modules import BUILT_IN
+from xmppws.modules import BUILT_IN, OPTIONAL
 from xmppws.routers.find import RouterError, find_router
 from xmppws.routers.local import LocalRouter
 from xmppws.storage import open_storage
@@ -114,7 +115,7 @@ class Server:
         self._executor = ThreadPoolExecutor(_HASHING_THREADS, "hashing")
         self.storage: Storage = open_storage(config.storage.url, config.data_dir)
         self.dispatch = Dispatch()
-        self.catalog = Catalog(BUILT_IN, map(Path, config.plugin_paths))
+        self.catalog = Catalog(BUILT_IN, map(Path, config.plugin_paths), OPTIONAL)
         self.hosts = {
             domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
         }
@@ -305,6 +306,7 @@ class Server:
             routers={domain: self._router(domain, options, deadlines) for domain, options in config.hosts.items()},
             deadlines=deadlines,
             admission=Admission(deadlines, timeout=c2s.handshake_timeout, limit=c2s.max_connections),
+            occupancy=Occupancy(occupancy_limits(config)),
             limits=Limits.of(c2s),
             paces=Paces(config, deadlines.clock),
             max_stanza_sizes={domain: options.c2s.max_stanza_size for domain, options in config.hosts.items()},

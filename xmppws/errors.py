@@ -166,9 +166,12 @@ class Reason(Enum):
     INVALID_FROM = ("invalid-from", 1000, "The client sent a stanza in the name of somebody else.")
     TOO_MANY_ATTEMPTS = ("too-many-attempts", 1008, "Too many attempts to log in failed.")
     TOKEN_EXPIRED = ("token-expired", 1008, "The token that the client logged in with has expired.")
+    TOKEN_INVALID = ("token-invalid", 1008, "The client showed a token that lets nobody in.")
+    IDLE = ("idle", 1008, "The page was subscribed to nothing for long.")
     REPLACED = ("replaced", 1000, "A newer session took over the resource.")
     ACCOUNT_DELETED = ("account-deleted", 1000, "The account was deleted.")
     KICKED = ("kicked", 1008, "An admin ended the session.")
+    HOST_FULL = ("host-full", 1008, "The host has all the connections it may have.")
     SLOW_READER = ("slow-reader", 1008, "The client did not read what was sent to it.")
     INTERNAL = ("internal-error", 1011, "The server made a mistake.")
 

@@ -14,9 +14,9 @@ from xmppws.config import Host
 from xmppws.core import host as core_host
 from xmppws.core.events import SessionBound, SessionEnded
 from xmppws.core.hooks import Phase
+from xmppws.core.providers import Providers
 from xmppws.errors import Reason, StreamPolicyViolation
 from xmppws.routers.local import LocalRouter
-from xmppws.routers.providers import Providers
 from xmppws.stream.frames import PING
 
 STANZA_ERRORS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"

@@ -21,8 +21,8 @@ from jose import SECRET, hs256, signer, token
 from servers import PASSWORDS, Running, config, program, running
 from xmppws.cli.main import main
 from xmppws.config import Config, Host, Jwt
+from xmppws.core.expiry import Expiry
 from xmppws.jid import Jid
-from xmppws.routers.expiry import Expiry
 
 NAMES = ("127.0.0.1", "localhost")
 BOTH = ("jwt", "internal")

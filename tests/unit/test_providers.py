@@ -6,8 +6,8 @@ import pytest
 
 from xmppws.auth.anonymous import AnonymousProvider
 from xmppws.core.auth import Identity, InvalidToken, Provider, Unavailable
+from xmppws.core.providers import Login, Providers, Refused
 from xmppws.core.stores import StorageError
-from xmppws.routers.providers import Login, Providers, Refused
 from xmppws.storage.memory import MemoryStorage
 from xmppws.stream.sasl.keys import ScramKeys
 from xmppws.stream.sasl.scram import HASHES

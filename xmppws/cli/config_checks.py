@@ -11,7 +11,7 @@ from xmppws.config import Component, Config, ConfigError, Host, Mistake, module_
 from xmppws.core.auth import ProviderError
 from xmppws.core.catalog import Catalog, ModuleError
 from xmppws.core.component import mistake
-from xmppws.modules import BUILT_IN
+from xmppws.modules import BUILT_IN, OPTIONAL
 from xmppws.routers.find import find_router
 
 Key = tuple[str | int, ...]
@@ -19,7 +19,7 @@ Key = tuple[str | int, ...]
 
 def check(config: Config) -> Iterator[Mistake]:
     """Find what is named and cannot be used."""
-    catalog = Catalog(BUILT_IN, map(Path, config.plugin_paths))
+    catalog = Catalog(BUILT_IN, map(Path, config.plugin_paths), OPTIONAL)
     yield from _plugin_paths(config)
     for domain, host in config.hosts.items():
         if host.router == "local":

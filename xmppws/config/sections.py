@@ -31,6 +31,15 @@ class HostC2S(Section, frozen=True, kw_only=True):
     ] = 256 * KIB
     # RFC 6120 section 6.4.5 advises 2 to 5 retries.
     max_auth_attempts: Annotated[int, Opt("Failed logins until a connection is closed.", minimum=1, maximum=20)] = 3
+    max_host_connections: Annotated[
+        int,
+        Opt(
+            "Connections to one virtual host at a time, WebSockets of modules among them; what all hosts may have "
+            "together is c2s.max_connections. 0: no bound of its own.",
+            minimum=0,
+            maximum=1_000_000,
+        ),
+    ] = 0
 
 
 class HostOptions(Section, frozen=True, kw_only=True):
@@ -271,7 +280,9 @@ class C2S(HostC2S, frozen=True, kw_only=True):
     ] = 16 * KIB
     max_depth: Annotated[int, Opt("How deep elements may nest in a stanza.", minimum=10, maximum=200)] = 100
     max_elements: Annotated[int, Opt("How many elements a stanza may have.", minimum=100, maximum=1_000_000)] = 10_000
-    max_connections: Annotated[int, Opt("Connections at a time, in all.", minimum=1, maximum=1_000_000)] = 20_000
+    max_connections: Annotated[
+        int, Opt("Connections at a time, of all hosts together.", minimum=1, maximum=1_000_000)
+    ] = 20_000
     max_unauthenticated_per_address: Annotated[
         int, Opt("Connections from one address that are not logged in yet.", minimum=1, maximum=1_000_000)
     ] = 100

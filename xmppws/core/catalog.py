@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Final
 
 from xmppws.core.module import Module
@@ -29,8 +29,15 @@ class ModuleError(Exception):
 class Catalog:
     """All modules that there are, by name. A file in `plugin_paths` goes before a package, and that before ours."""
 
-    def __init__(self, built_in: Mapping[str, type[Module]], plugin_paths: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        built_in: Mapping[str, type[Module]],
+        plugin_paths: Iterable[Path] = (),
+        optional: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`optional` names the places, as "package.module", of modules of ours that are not enabled by default."""
         self._built_in = built_in
+        self._optional = optional
         self._files = {file.stem: file for path in reversed(list(plugin_paths)) for file in sorted(path.glob("*.py"))}
         self._packages: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
         self._found: dict[str, type[Module]] = {}
@@ -38,7 +45,7 @@ class Catalog:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all modules, sorted."""
-        return tuple(sorted({*self._built_in, *self._files, *self._packages}))
+        return tuple(sorted({*self._built_in, *self._optional, *self._files, *self._packages}))
 
     def enabled(self, wanted: Iterable[str] | None, disabled: Iterable[str]) -> list[str]:
         """Return the names of the modules to load. `wanted` is None where nothing is said."""
@@ -72,6 +79,8 @@ class Catalog:
                 return _class_in(_import_file(self._files[name]), name)
             if name in self._packages:
                 return _checked(self._packages[name].load(), name)
+            if name in self._optional:
+                return _class_in(importlib.import_module(self._optional[name]), name)
         except ModuleError:
             raise
         except Exception as error:

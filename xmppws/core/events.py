@@ -203,3 +203,16 @@ class DiscoItemsWanted(Struct, eq=False):
     to: Jid
     node: str
     items: list[tuple[str, str, str]] | None = None
+
+
+class RoomWanted(Struct, eq=False):
+    """A module needs a room to be at an address: the handler makes one if there is none, and sets `found`.
+
+    A room that it makes has this name, lets so many occupants in, shows who they are, and is the host's own. It raises
+    the `StanzaError` for a room that cannot be. Stopping means that the room is there.
+    """
+
+    jid: Jid
+    name: str
+    max_occupants: int
+    found: bool = False

@@ -96,7 +96,14 @@ class Host:
                 return True
         return False
 
-    def bind(self, account: Jid, resource: str, stream: Stream, identity: Identity | None = None) -> Session:
+    def bind(
+        self,
+        account: Jid,
+        resource: str,
+        stream: Stream,
+        identity: Identity | None = None,
+        kind: type[Session] = Session,
+    ) -> Session:
         """Make a session; `identity` is what a token says of its user.
 
         Raises `InvalidJid` for a resource that is none, `ResourceConstraint` for one too many.
@@ -110,7 +117,7 @@ class Host:
             older.stream.end(StreamConflict("A newer session took over the resource"))
         elif len(self.sessions.of(account)) >= MAX_RESOURCES:
             raise ResourceConstraint(f"An account has at most {MAX_RESOURCES} resources at a time")
-        session = Session(jid, self, stream, identity)
+        session = kind(jid, self, stream, identity)
         self.sessions.add(session)
         self._tell(SessionBound(session))
         return session

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiohttp import web
 
 from xmppws.core.declare import declare
-from xmppws.errors import End
+from xmppws.errors import End, StreamError
 
 if TYPE_CHECKING:
     from xmppws.core.host import Host
@@ -55,8 +56,20 @@ class Socket(Protocol):
     def send_text(self, *messages: bytes) -> None:
         """Send text messages, as UTF-8, in one write. Does nothing on a socket that has ended."""
 
-    def authenticated(self, name: str) -> None:
-        """Note that the client has logged in, as `name`: the limits and deadlines of strangers end."""
+    def send_frames(self, frames: bytes) -> None:
+        """Send what `stream.frames.text_frames` made: where many are sent the same, it is made once."""
+
+    def count_login(self) -> float:
+        """Count an attempt to log in: 0, or after how many seconds the client's address may make another."""
+
+    def authenticated(self, name: str, *, expires: float = inf) -> None:
+        """Note that the client has logged in, as `name`: the limits and deadlines of strangers end.
+
+        What it has logged in with expires at `expires`, in seconds since 1970: then the socket ends.
+        """
+
+    def end(self, error: StreamError) -> None:
+        """End the socket as this error ends a stream: the close frame has its code, and `reason-id: sentence`."""
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 section 7.4 for codes; the reason is cut to 123 bytes)."""
@@ -70,6 +83,9 @@ class Socket(Protocol):
 
 class SocketHandler(Protocol):
     """A module's side of one WebSocket."""
+
+    def opened(self) -> Awaitable[None] | None:
+        """Learn that what is sent reaches the client from now on; messages come when what is returned is done."""
 
     def message(self, payload: bytes) -> Awaitable[None] | None:
         """Take a text message; the next one comes when what is returned is done. It need not be UTF-8 yet."""

@@ -19,6 +19,7 @@ class Cause(StrEnum):
     ORIGIN = "origin"
     CROWDED = "crowded"
     FULL = "full"
+    HOST_FULL = "host-full"
     TOO_FAST = "too-fast"
     TOO_SLOW = "too-slow"
     GONE = "gone"

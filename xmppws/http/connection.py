@@ -51,7 +51,9 @@ class Connection(WebSocket):
     def __init__(self, endpoint: Endpoint, client: Client, candidates: Candidates, request: Request, id: str) -> None:
         limits = endpoint.limits
         deadline = endpoint.deadlines.now + limits.handshake_timeout
-        super().__init__(endpoint, client, id, limit=limits.max_unauthenticated_size, deadline=deadline)
+        # With several, only the stream's `to` will tell.
+        only = candidates.domains[0] if len(candidates.domains) == 1 else ""
+        super().__init__(endpoint, client, id, occupies=only, limit=limits.max_unauthenticated_size, deadline=deadline)
         self._candidates: Candidates | None = candidates
         self._request: Request | None = request
         self._domain = ""
@@ -93,10 +95,6 @@ class Connection(WebSocket):
             if self.watch is not None:
                 self.watch.show(self.id, Direction.OUT, *messages)
             self.write(text_frame(messages[0]) if len(messages) == 1 else text_frames(messages))
-
-    def count_login(self) -> float:
-        """Count an attempt to log in: 0, or after how many seconds the client's address may make another."""
-        return self._endpoint.paces.logins.take(self.network) if self._allowances.limited else 0.0
 
     def authenticated(self, name: str, *, guest: bool = False) -> None:
         """Note that the client has logged in."""
@@ -202,6 +200,7 @@ class Connection(WebSocket):
         self._domain = self._endpoint.virtual_hosts.choose(self._candidates, open.to)
         if not self.secure:
             raise StreamPolicyViolation(_NOT_SECURE, Reason.NOT_SECURE)
+        self._endpoint.occupy(self, self._domain)
         handler = self._endpoint.routers[self._domain].accept(self, self._request)
         self._candidates = self._request = None
         self._endpoint.opens[self._domain] += 1

@@ -16,9 +16,10 @@ from xmppws.config import C2S, Config
 from xmppws.core.histogram import Histogram
 from xmppws.core.limits import Allowance, Pace
 from xmppws.core.router import Router
-from xmppws.errors import End, Reason, Side, SystemShutdown
+from xmppws.errors import End, Reason, Side, StreamResourceConstraint, SystemShutdown
 from xmppws.http.accepted import Admission
 from xmppws.http.deadlines import Deadlines
+from xmppws.http.occupancy import Occupancy
 from xmppws.http.proxies import UNIX, Client, Networks, parse_address
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates, VirtualHosts
@@ -101,6 +102,7 @@ class Endpoint:
         routers: Mapping[str, Router],
         deadlines: Deadlines,
         admission: Admission,
+        occupancy: Occupancy,
         limits: Limits,
         paces: Paces,
         max_stanza_sizes: Mapping[str, int],
@@ -111,6 +113,7 @@ class Endpoint:
         self.routers = routers
         self.deadlines = deadlines
         self.admission = admission
+        self.occupancy = occupancy
         self.limits = limits
         self.paces = paces
         self.max_stanza_sizes = max_stanza_sizes
@@ -165,12 +168,24 @@ class Endpoint:
     def add(self, connection: WebSocket, deadline: float) -> None:
         """Register a new connection, whose first deadline is at `deadline`."""
         self.admission.connections += 1
+        self.occupancy.enter(connection.occupies)
         self.connections.add(connection)
         self._networks[connection.network] += 1
         self._empty.clear()
         if not connection.name:
             self._strangers.setdefault(connection.network, set()).add(connection)
         self.deadlines.add(connection, deadline)
+
+    def occupy(self, connection: WebSocket, domain: str) -> None:
+        """Note which virtual host a connection means, where its handshake did not tell; again changes nothing.
+
+        Raises `StreamResourceConstraint` when that has all the connections it may have.
+        """
+        if not connection.occupies:
+            if self.occupancy.is_full(domain):
+                raise StreamResourceConstraint(reason=Reason.HOST_FULL)
+            connection.occupies = domain
+            self.occupancy.enter(domain)
 
     def left_strangers(self, connection: WebSocket) -> None:
         """Note that a connection has logged in, or is gone; again changes nothing."""
@@ -208,6 +223,7 @@ class Endpoint:
     def remove(self, connection: WebSocket) -> None:
         """Forget a connection whose socket is gone."""
         self.admission.connections -= 1
+        self.occupancy.leave(connection.occupies)
         self.deadlines.remove(connection)
         self.connections.discard(connection)
         self._networks[connection.network] -= 1

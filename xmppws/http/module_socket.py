@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
+from math import inf
 from typing import TYPE_CHECKING
 
+from xmppws.core.expiry import Expiry, expire
 from xmppws.core.web import SocketHandler
 from xmppws.errors import ConnectionTimeout, End, Reason, StreamError
 from xmppws.http.proxies import Client
@@ -18,17 +21,32 @@ if TYPE_CHECKING:
 class ModuleSocket(WebSocket):
     """The `core.web.Socket` of one client. Until somebody has logged in on it, the time-out for strangers holds."""
 
-    __slots__ = ("handler",)
+    __slots__ = ("_expiry", "handler")
 
-    def __init__(self, endpoint: Endpoint, client: Client, id: str, max_message: int) -> None:
+    def __init__(self, endpoint: Endpoint, client: Client, domain: str, id: str, max_message: int) -> None:
         deadline = endpoint.deadlines.now + endpoint.limits.auth_timeout
-        super().__init__(endpoint, client, id, limit=max_message, deadline=deadline)
+        super().__init__(endpoint, client, id, occupies=domain, limit=max_message, deadline=deadline)
         self.handler: SocketHandler | None = None
+        self._expiry: Expiry | None = None
 
-    def authenticated(self, name: str) -> None:
+    @property
+    def host(self) -> str:
+        """The virtual host whose module it belongs to."""
+        return self.occupies
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport over, and tell the module."""
+        super().connection_made(transport)
+        pending = None if self.handler is None else self.handler.opened()
+        if pending is not None:
+            self.wait_for(pending)
+
+    def authenticated(self, name: str, *, expires: float = inf) -> None:
         """Note that the client has logged in."""
         if not self.name and self.ended is None:
             self.name = name
+            if expires < inf:
+                self._expiry = expire(self, expires, self._endpoint.deadlines)
             self._allow(self._allowances.user)
             self._endpoint.left_strangers(self)
             # None before the upgrade, while the module still decides on the request.
@@ -38,6 +56,15 @@ class ModuleSocket(WebSocket):
     def send_text(self, *messages: bytes) -> None:
         """Send text messages in one write."""
         self.write(text_frames(messages))
+
+    def send_frames(self, frames: bytes) -> None:
+        """Send what is frames already."""
+        self.write(frames)
+
+    def end(self, error: StreamError) -> None:
+        """End the socket, unless it has ended."""
+        if self.ended is None:
+            self.fail(error)
 
     def message(self, payload: bytes) -> Awaitable[None] | None:
         """Hand a message to the module."""
@@ -73,3 +100,5 @@ class ModuleSocket(WebSocket):
         if self.handler is not None:
             self.handler.closed(end)
             self.handler = None
+        if self._expiry is not None:
+            self._endpoint.deadlines.remove(self._expiry)

@@ -89,7 +89,11 @@ class _Refill:
 
 
 class WebSocket(asyncio.Protocol, ABC):
-    """A client's WebSocket. `ended` is how it ended, or None; `name` is who logged in, or ""."""
+    """A client's WebSocket.
+
+    `ended` is how it ended, or None; `name` is who logged in, or ""; `occupies` is the virtual host that it counts to,
+    or "" while that is not known.
+    """
 
     __slots__ = (
         "_allowance",
@@ -113,16 +117,20 @@ class WebSocket(asyncio.Protocol, ABC):
         "keepalive",
         "name",
         "network",
+        "occupies",
         "secure",
     )
 
-    def __init__(self, endpoint: Endpoint, client: Client, id: str, *, limit: int, deadline: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, client: Client, id: str, *, occupies: str, limit: int, deadline: float
+    ) -> None:
         now = endpoint.deadlines.now
         self._endpoint = endpoint
         self.id = id
         self.address = client.address
         self.network = client.network
         self.secure = client.secure
+        self.occupies = occupies
         self.name = ""
         self.due = 0
         self.keepalive = KeepAlive(now)
@@ -168,6 +176,10 @@ class WebSocket(asyncio.Protocol, ABC):
     def waiting(self) -> int:
         """How many bytes the client has yet to take."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def count_login(self) -> float:
+        """Count an attempt to log in: 0, or after how many seconds the client's address may make another."""
+        return self._endpoint.paces.logins.take(self.network) if self._allowances.limited else 0.0
 
     # --- what subclasses say ---
 
@@ -317,8 +329,12 @@ class WebSocket(asyncio.Protocol, ABC):
         if self._state is State.OPEN:
             pending = self.message(payload)
             if pending is not None:
-                self._held |= Hold.WAIT
-                asyncio.ensure_future(pending).add_done_callback(self._waited)
+                self.wait_for(pending)
+
+    def wait_for(self, pending: Awaitable[None]) -> None:
+        """Handle no further message until something is done. A `StreamError` that it raises is handed to `fail`."""
+        self._held |= Hold.WAIT
+        asyncio.ensure_future(pending).add_done_callback(self._waited)
 
     def _allow(self, allowance: Allowance) -> None:
         self._allowance = allowance

@@ -47,7 +47,7 @@ class WebSocketHandler:
 
     def _connection(self, request: web.Request, candidates: Candidates) -> Connection:
         client = self._peers.client(request)
-        check_room(self._endpoint, request, client)
+        check_room(self._endpoint, request, client, candidates.domains)
         facts = Request(request.path_qs, {name.lower(): value for name, value in request.headers.items()})
         connection = Connection(self._endpoint, client, candidates, facts, self._endpoint.new_id())
         log.info(

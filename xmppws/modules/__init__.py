@@ -47,4 +47,7 @@ _MODULES: Final = (
     Version,
 )
 BUILT_IN: Final[Mapping[str, type[Module]]] = MappingProxyType({module.name: module for module in _MODULES})
-"""All modules of this package by name. Each is enabled by default."""
+"""The modules of this package that are enabled by default, by name."""
+
+OPTIONAL: Final[Mapping[str, str]] = MappingProxyType({"channels": "xmppws.modules.channels"})
+"""Where the others are, which cost nothing until they are enabled."""

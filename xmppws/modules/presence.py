@@ -100,7 +100,9 @@ class Presence(Module):
         if stanza.type == "unavailable":
             _forget_directed(sessions, stanza)
         if stanza.to.resource:
-            send_all([session for session in sessions if session.jid == stanza.to], stanza)
+            for session in sessions:
+                if session.jid == stanza.to:
+                    session.send(stanza)
         else:
             send_all(_available(sessions), stanza)
         return STOP

@@ -6,11 +6,12 @@ import logging
 import sys
 from collections.abc import Awaitable
 from math import ceil
-from typing import Final
 
-from xmppws.core.audit import audit
 from xmppws.core.auth import Identity, Unavailable
+from xmppws.core.expiry import Expiry, Sweep, expire
 from xmppws.core.host import Host
+from xmppws.core.logins import note_login
+from xmppws.core.providers import Login, Providers, Refused
 from xmppws.core.router import Request, Stream
 from xmppws.core.session import Session
 from xmppws.core.stores import StorageError
@@ -23,9 +24,7 @@ from xmppws.errors import (
     UnsupportedVersion,
 )
 from xmppws.jid import InvalidJid, Jid
-from xmppws.routers.expiry import Expiry, Sweep, expire
 from xmppws.routers.guest import Guest
-from xmppws.routers.providers import Login, Providers, Refused
 from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Step
 from xmppws.stream.framing import Open
 from xmppws.stream.sasl import AccountWanted, KeysWanted, TokenWanted
@@ -36,8 +35,6 @@ from xmppws.xml.stanza import iq
 from xmppws.xml.writer import element
 
 log = logging.getLogger("xmppws.login")
-
-_SHOWN: Final = 100
 
 
 class LocalRouter:
@@ -169,23 +166,18 @@ class LocalStream:
             self._stream.authenticated(self._negotiation.jid.text, guest=self._guest is not None)
 
     def _note(self, attempt: Attempt) -> None:
-        host, stream = self._router.host, self._stream
+        host = self._router.host
         # Mechanisms that are not offered have names of the client's making: one label for all of them.
         mechanism = attempt.mechanism or "other"
-        outcome = attempt.failure or "success"
-        host.traffic.logins[mechanism, outcome] += 1
-        # As the client said it, so it may be longer than any localpart.
-        username = attempt.username[:_SHOWN]
-        facts = {"id": stream.id, "address": stream.address, "host": host.domain, "user": username}
-        facts |= {"mechanism": mechanism, "outcome": outcome}
-        if self._login is not None and not attempt.failure:
-            facts["provider"] = self._login.provider
-        log.info(
-            "id=%s login=%s address=%s host=%s user=%r mechanism=%s",
-            *(stream.id, outcome, stream.address, host.domain, username, mechanism),
-            extra=facts,
+        provider = self._login.provider if self._login is not None and not attempt.failure else ""
+        facts = note_login(
+            host,
+            self._stream,
+            username=attempt.username,
+            mechanism=mechanism,
+            failure=attempt.failure,
+            provider=provider,
         )
-        audit("login-failed" if attempt.failure else "login", **facts)
         if attempt.failure and mechanism in HASHES:
             # The client has its answer, so the time this takes tells nothing.
             host.dispatch.observe(self._explain(attempt.username, facts))

@@ -37,6 +37,8 @@ MUC_ADMIN: Final = "http://jabber.org/protocol/muc#admin"
 MUC_OWNER: Final = "http://jabber.org/protocol/muc#owner"
 MUC_ROOM_CONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
 MUC_ROOM_INFO: Final = "http://jabber.org/protocol/muc#roominfo"
+JSON: Final = "urn:xmpp:json:0"
+CHANNELS: Final = "urn:xmppws:channels:0"
 MUC_STABLE_ID: Final = "http://jabber.org/protocol/muc#stable_id"
 MUC_SELF_PING: Final = "http://jabber.org/protocol/muc#self-ping-optimization"
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from xmppws.errors import BadNamespacePrefix, BadRequest, InvalidFrom, JidMalformed, StanzaError, UnsupportedStanzaType
 from xmppws.jid import InvalidJid, Jid
 from xmppws.xml import ns
-from xmppws.xml.parser import Element, tag_of
+from xmppws.xml.parser import Element, reparse, tag_of
 from xmppws.xml.writer import attribute, child, element, serialize
 
 _KINDS: Final = {f"{{{ns.CLIENT}}}{kind}": kind for kind in ("message", "presence", "iq")}
@@ -70,6 +70,12 @@ class Stanza(Struct, eq=False):
             b' from="%b"' % _address(sender.text) if sender is not None else b"",
             self.content,
         )
+
+    def tree(self) -> Element:
+        """Return the stanza as an element, to be read: also one that was made from what was kept, or has more."""
+        if self._rest is None:
+            return self.element
+        return reparse(_BEGINNINGS[self.kind] + self._rest)
 
     def addressed(self, *, to: Jid | None, sender: Jid | None) -> Stanza:
         """Return a copy with other addresses, sharing the content."""

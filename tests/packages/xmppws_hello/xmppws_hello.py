@@ -93,6 +93,9 @@ class Talk:
         self.socket = socket
         socket.authenticated(name)
 
+    def opened(self) -> Awaitable[None] | None:
+        return None
+
     def message(self, payload: bytes) -> Awaitable[None] | None:
         if payload == b"bye":
             self.socket.close(1000, "bye")

@@ -64,7 +64,7 @@ class Figures(Collector):
         stages: Counter[tuple[str, str]] = Counter()
         waiting: Counter[str] = Counter()
         for connection in self.endpoint.connections:
-            stages[connection.host, connection.stage] += 1
+            stages[connection.occupies or connection.host, connection.stage] += 1
             waiting[connection.host] += connection.waiting
         stages["", "http"] = self.endpoint.admission.connections - len(self.endpoint.connections)
         stages["", "new"] += 0
@@ -77,7 +77,7 @@ class Figures(Collector):
             queues.add_metric([domain], waiting[domain])
             _add_histogram(trips, domain, self.endpoint.round_trips[domain])
         for domain in self.endpoint.routers:
-            for stage in ("stranger", "established", "ending"):
+            for stage in ("new", "stranger", "established", "ending"):
                 stages[domain, stage] += 0
         for (domain, stage), number in stages.items():
             family.add_metric([domain, stage], number)

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Final
 
 from xmppws.config import Section
-from xmppws.core.events import DiscoInfoWanted, DiscoItemsWanted
-from xmppws.core.hooks import Phase, Verdict
+from xmppws.core.events import DiscoInfoWanted, DiscoItemsWanted, RoomWanted
+from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.metrics import counter, gauge
 from xmppws.core.module import Module, Target, Xep, iq_get, iq_set, keyvalue_store, on
@@ -49,6 +49,8 @@ from xmppws.xml.stanza import Stanza
 from xmppws.xml.writer import child, element
 
 _MOST_LISTED: Final = 1000
+# Seconds that a room has, which another module wanted, until somebody is in it.
+_UNUSED: Final = 30.0
 # Addresses that are prepared at once: each may take milliseconds. Then others have their turn.
 _AT_ONCE: Final = 10
 # What an error says whose sender cannot be reached any more (section 18.1.2).
@@ -182,11 +184,29 @@ class Muc(Module):
             options.create == "admins" and creator not in self.host.admins
         ):
             raise NotAllowed("You may not make rooms here")
-        if len(self.rooms) >= options.max_rooms:
-            raise ResourceConstraint("There are as many rooms as there may be")
+        self._check_number()
         if self._made[creator] >= options.max_rooms_per_user:
             raise ResourceConstraint(f"You have made {options.max_rooms_per_user} rooms, as many as there may be")
         return Room(jid, creator, options, State.LOCKED if options.lock else State.OPEN, settings.Settings())
+
+    @on(RoomWanted, Phase.ANSWER)
+    def provide(self, event: RoomWanted) -> Verdict:
+        """Make a room for another module."""
+        if not self._serves(event.jid):
+            return None
+        if event.jid not in self.rooms:
+            self._check_number()
+            wanted = settings.Settings(name=event.name, non_anonymous=True, max_occupants=event.max_occupants)
+            room = Room(event.jid, self.host.jid, self.options, State.OPEN, wanted)
+            self._add(room)
+            # Where nobody comes, nobody leaves.
+            asyncio.get_running_loop().call_later(_UNUSED, self._done, room, ())
+        event.found = True
+        return STOP
+
+    def _check_number(self) -> None:
+        if len(self.rooms) >= self.options.max_rooms:
+            raise ResourceConstraint("There are as many rooms as there may be")
 
     def _bounced(self, error: Stanza, to: Jid) -> None:
         """Remove a client that stanzas do not reach."""
