@@ -34,7 +34,6 @@ from xmppws.core.host import Host
 from xmppws.core.loader import load, replace
 from xmppws.core.module import Module
 from xmppws.core.reload import Applier, Reload
-from xmppws.core.router import Router
 from xmppws.core.stores import Storage, Stores
 from xmppws.http import console, health, hostmeta
 from xmppws.http.accepted import Admission
@@ -60,8 +59,8 @@ from xmppws.http.vhosts import VirtualHosts
 from xmppws.http.websocket import WebSocketHandler
 from xmppws.jid import Jid
 from xmppws.modules import BUILT_IN, OPTIONAL
-from xmppws.routers.find import RouterError, find_router
-from xmppws.routers.local import LocalRouter
+from xmppws.routers.assembly import Routers
+from xmppws.routers.find import RouterError
 from xmppws.storage import open_storage
 
 log = logging.getLogger("xmppws")
@@ -193,6 +192,8 @@ class Server:
         stack.push_async_callback(self.dispatch.drain)
         await self._start_providers(stack)
         self.endpoint = self._endpoint(loop)
+        self.on_reload.append(self.routers.reload)
+        stack.push_async_callback(self.routers.close)
         stack.callback(self.endpoint.deadlines.stop)
 
     async def _start_providers(self, stack: AsyncExitStack) -> None:
@@ -240,7 +241,7 @@ class Server:
         new, rows = self._reload()
         # A host that is gone from the file is here until the restart, and its modules with it.
         self._config = structs.replace(new, hosts=MappingProxyType({**self._config.hosts, **new.hosts}))
-        self._refresh_offers()
+        self.routers.refresh()
         for row in rows:
             log.info("reload: %s %s", row["option"], row["outcome"])
         return rows
@@ -267,12 +268,7 @@ class Server:
             if name in host.modules:
                 await replace(host, module, partial(module_options, self._config, domain))
         self._paths.rebuild()
-        self._refresh_offers()
-
-    def _refresh_offers(self) -> None:
-        for router in self.endpoint.routers.values():
-            if isinstance(router, LocalRouter):
-                router.refresh()
+        self.routers.refresh()
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -301,9 +297,13 @@ class Server:
         c2s = config.c2s
         deadlines = Deadlines(loop.time)
         names = {domain: options.http_host or (domain,) for domain, options in config.hosts.items()}
+        try:
+            self.routers = Routers(config, self.hosts, deadlines, new_id)
+        except RouterError as error:
+            raise StartError(str(error)) from error
         return Endpoint(
             virtual_hosts=VirtualHosts(names, config.http.default_host),
-            routers={domain: self._router(domain, options, deadlines) for domain, options in config.hosts.items()},
+            routers=self.routers.by_domain,
             deadlines=deadlines,
             admission=Admission(deadlines, timeout=c2s.handshake_timeout, limit=c2s.max_connections),
             occupancy=Occupancy(occupancy_limits(config)),
@@ -313,15 +313,6 @@ class Server:
             intervals=intervals(config),
             new_id=new_id,
         )
-
-    def _router(self, domain: str, options: HostOptions, deadlines: Deadlines) -> Router:
-        if options.router == "local":
-            attempts = options.c2s.max_auth_attempts
-            return LocalRouter(self.hosts[domain], max_auth_attempts=attempts, sweep=deadlines)
-        try:
-            return find_router(options.router, domain)
-        except RouterError as error:
-            raise StartError(f"hosts.{domain}.router: {error}") from error
 
     def _routes(self) -> list[web.AbstractRouteDef]:
         http = self._config.http

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class XmppError(Exception):
     """An error that has a condition of the RFCs."""
 
-    condition: ClassVar[str]
+    condition: str
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text or self.condition)
@@ -118,6 +118,8 @@ class Side(StrEnum):
     CLIENT = "client"
     SERVER = "server"
     NETWORK = "network"
+    UPSTREAM = "upstream"
+    """The server behind, of a virtual host with the router `upstream`."""
 
 
 class Reason(Enum):
@@ -173,7 +175,19 @@ class Reason(Enum):
     KICKED = ("kicked", 1008, "An admin ended the session.")
     HOST_FULL = ("host-full", 1008, "The host has all the connections it may have.")
     SLOW_READER = ("slow-reader", 1008, "The client did not read what was sent to it.")
+    MOVED = ("moved", 1000, "The client was sent to another endpoint, or to the same one again.")
+    UPSTREAM_UNREACHABLE = ("upstream-unreachable", 1000, "The server behind could not be reached.")
+    UPSTREAM_FULL = ("upstream-full", 1000, "There are all the connections to the server behind that there may be.")
+    UPSTREAM_LOST = ("upstream-lost", 1000, "The connection to the server behind was lost.")
+    UPSTREAM_CLOSED = ("upstream-closed", 1000, "The server behind ended the stream.")
+    UPSTREAM_ERROR = ("upstream-error", 1000, "The server behind sent what cannot be passed on.")
     INTERNAL = ("internal-error", 1011, "The server made a mistake.")
+
+
+OF_UPSTREAM: Final = frozenset(
+    {Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_LOST, Reason.UPSTREAM_CLOSED, Reason.UPSTREAM_ERROR}
+)
+"""The reasons for which the server behind is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +211,8 @@ class StreamError(XmppError):
     @property
     def end(self) -> End:
         """The end that this error makes, with the text that the peer sees: `reason-id: sentence`."""
-        return End(self.reason, Side.SERVER, f"{self.reason.id}: {self.text or self.reason.help}")
+        by = Side.UPSTREAM if self.reason in OF_UPSTREAM else Side.SERVER
+        return End(self.reason, by, f"{self.reason.id}: {self.text or self.reason.help}")
 
 
 class BadFormat(StreamError):
@@ -258,6 +273,22 @@ class NotWellFormed(StreamError):
 class StreamPolicyViolation(StreamError):
     condition = "policy-violation"
     default = Reason.NOT_SECURE
+
+
+class RemoteConnectionFailed(StreamError):
+    condition = "remote-connection-failed"
+    default = Reason.UPSTREAM_UNREACHABLE
+
+
+class SeeOtherUri(StreamError):
+    """Sends the client to another endpoint (RFC 7395 section 3.6.1): no error, but an attribute of `<close/>`."""
+
+    condition = "see-other-host"
+    default = Reason.MOVED
+
+    def __init__(self, uri: str, text: str = "") -> None:
+        super().__init__(text)
+        self.uri = uri
 
 
 class StreamResourceConstraint(StreamError):

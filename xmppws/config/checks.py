@@ -193,7 +193,7 @@ def module(text: str) -> str:
 def router(text: str) -> str:
     """Check a name of a router."""
     if not _class_path(text) and not _module_name(text):
-        raise ValueError('must be "local", the name of an installed router, or "package.module:Class"')
+        raise ValueError('must be "local", "upstream", the name of an installed router, or "package.module:Class"')
     return text
 
 

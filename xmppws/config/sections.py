@@ -13,6 +13,7 @@ from xmppws.config import checks
 from xmppws.config.kinds import KIB, MIB, Duration, Size, Tables
 from xmppws.config.options import Opt, Section
 from xmppws.config.source import Source
+from xmppws.config.upstream import Dns, Upstream
 
 SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 86400.0
 MILLION = 1_000_000
@@ -180,12 +181,14 @@ class Host(HostOptions, frozen=True, kw_only=True):
     router: Annotated[
         str,
         Opt(
-            'Who handles the streams: "local", the name of an installed router, or "package.module:Class".',
+            'Who handles the streams: "local"; "upstream", an XMPP server behind this one; the name of an installed '
+            'router, or "package.module:Class".',
             check=checks.router,
         ),
     ] = "local"
     c2s: HostC2S = HostC2S()
     jwt: Jwt = Jwt()
+    upstream: Upstream = Upstream()
 
 
 class Listener(Section, frozen=True, kw_only=True):
@@ -422,6 +425,7 @@ class Config(HostOptions, frozen=True, kw_only=True):
     jwt: Jwt = Jwt()
     storage: Storage = Storage()
     metrics: Metrics = Metrics()
+    dns: Dns = Dns()
     log: Log = Log()
     hosts: Mapping[str, Host] = field(default_factory=_no_tables)
     components: Mapping[str, Component] = field(default_factory=_no_tables)

@@ -12,6 +12,7 @@ from xmppws.config.reader import Reader
 from xmppws.config.secrets import fault
 from xmppws.config.sections import C2S, Config, HostOptions, Jwt, Listener
 from xmppws.config.source import dotted
+from xmppws.config.upstream import faults
 
 
 def check(config: Config, reader: Reader) -> None:
@@ -25,6 +26,9 @@ def check(config: Config, reader: Reader) -> None:
         _check_authentication(host, ("hosts", domain), reader)
         if host.router == "local" and "jwt" in host.authentication:
             _check_jwt(host.jwt, domain, reader)
+        if host.router == "upstream":
+            for name, rule in faults(host.upstream):
+                reader.wrong(("hosts", domain, "upstream", name), None, rule)
         if host.c2s.max_stanza_size != config.c2s.max_stanza_size:
             _check_sizes(config.c2s, ("hosts", domain, "c2s"), host.c2s.max_stanza_size, reader)
         if host.key and not host.certificate:

@@ -6,7 +6,7 @@ import logging
 from typing import Final, Protocol
 
 from xmppws.core.audit import audit
-from xmppws.core.host import Host
+from xmppws.core.traffic import Traffic
 
 log = logging.getLogger("xmppws.login")
 
@@ -26,23 +26,30 @@ class Client(Protocol):
 
 
 def note_login(
-    host: Host, client: Client, *, username: str, mechanism: str, failure: str = "", provider: str = ""
+    domain: str,
+    traffic: Traffic,
+    client: Client,
+    *,
+    username: str,
+    mechanism: str,
+    failure: str = "",
+    provider: str = "",
 ) -> dict[str, str]:
-    """Note an attempt to log in: `failure` is a condition such as "not-authorized", "" for success.
+    """Note an attempt to log in to a host: `failure` is a condition such as "not-authorized", "" for success.
 
     Returns the facts that stand in the log.
     """
     outcome = failure or "success"
-    host.traffic.logins[mechanism, outcome] += 1
+    traffic.logins[mechanism, outcome] += 1
     # As the client said it, so it may be longer than any localpart.
     username = username[:_SHOWN]
-    facts = {"id": client.id, "address": client.address, "host": host.domain, "user": username}
+    facts = {"id": client.id, "address": client.address, "host": domain, "user": username}
     facts |= {"mechanism": mechanism, "outcome": outcome}
     if provider:
         facts["provider"] = provider
     log.info(
         "id=%s login=%s address=%s host=%s user=%r mechanism=%s",
-        *(client.id, outcome, client.address, host.domain, username, mechanism),
+        *(client.id, outcome, client.address, domain, username, mechanism),
         extra=facts,
     )
     audit("login-failed" if failure else "login", **facts)

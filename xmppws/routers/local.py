@@ -171,7 +171,8 @@ class LocalStream:
         mechanism = attempt.mechanism or "other"
         provider = self._login.provider if self._login is not None and not attempt.failure else ""
         facts = note_login(
-            host,
+            host.domain,
+            host.traffic,
             self._stream,
             username=attempt.username,
             mechanism=mechanism,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from xmppws.errors import BadFormat, InvalidNamespace, NotAuthorized, StreamError
+from xmppws.errors import BadFormat, InvalidNamespace, NotAuthorized, SeeOtherUri, StreamError
 from xmppws.xml import ns
 from xmppws.xml.parser import Element, tag_of
 from xmppws.xml.writer import attribute, text
@@ -114,7 +114,9 @@ class Framing:
         if self.state in (State.CLOSING, State.CLOSED):
             return []
         messages = [CLOSE]
-        if error is not None:
+        if isinstance(error, SeeOtherUri):
+            messages = [b'<close xmlns="%b" see-other-uri="%b"/>' % (ns.FRAMING.encode(), attribute(error.uri))]
+        elif error is not None:
             messages.insert(0, stream_error(error))
             # RFC 7395 section 3.5: an error while opening is preceded by our `<open/>`.
             if self.state is not State.OPEN:

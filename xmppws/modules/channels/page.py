@@ -135,8 +135,10 @@ class Page:
 
     def _note(self, failure: str, login: Login | None = None) -> None:
         identity = None if login is None else login.identity
+        host = self._channels.host
         note_login(
-            self._channels.host,
+            host.domain,
+            host.traffic,
             self._socket,
             username="" if identity is None else identity.username,
             mechanism=self._channels.name,

@@ -1,0 +1,74 @@
+"""The routers of all virtual hosts of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from xmppws.config import Config
+from xmppws.config import Host as HostOptions
+from xmppws.core.expiry import Sweep
+from xmppws.core.host import Host
+from xmppws.core.router import Router
+from xmppws.routers.find import RouterError, find_router
+from xmppws.routers.local import LocalRouter
+
+if TYPE_CHECKING:
+    from xmppws.routers.upstream.dns import Resolver
+    from xmppws.routers.upstream.router import UpstreamRouter
+
+
+class Routers:
+    """`by_domain` has them all, `upstreams` those with a server behind. Raises `RouterError`."""
+
+    def __init__(self, config: Config, hosts: Mapping[str, Host], sweep: Sweep, new_id: Callable[[], str]) -> None:
+        self._config = config
+        self._hosts = hosts
+        self._sweep = sweep
+        self._new_id = new_id
+        self._resolver: Resolver | None = None
+        self.upstreams: dict[str, UpstreamRouter] = {}
+        self.by_domain: dict[str, Router] = {domain: self._make(domain, each) for domain, each in config.hosts.items()}
+
+    def refresh(self) -> None:
+        """Make anew what local routers offer, after a module was reloaded."""
+        for router in self.by_domain.values():
+            if isinstance(router, LocalRouter):
+                router.refresh()
+
+    async def reload(self) -> None:
+        """Read again the files that the routers need."""
+        for router in self.upstreams.values():
+            router.reload()
+
+    async def close(self) -> None:
+        """End what the routers have begun."""
+        if self._resolver is not None:
+            await self._resolver.close()
+
+    def _make(self, domain: str, options: HostOptions) -> Router:
+        if options.router == "local":
+            attempts = options.c2s.max_auth_attempts
+            return LocalRouter(self._hosts[domain], max_auth_attempts=attempts, sweep=self._sweep)
+        try:
+            return (
+                self._upstream(domain, options) if options.router == "upstream" else find_router(options.router, domain)
+            )
+        except RouterError as error:
+            raise RouterError(f"hosts.{domain}.router: {error}") from error
+
+    def _upstream(self, domain: str, options: HostOptions) -> Router:
+        # Its libraries, for DNS and certificates, take memory that other servers need not have.
+        from xmppws.routers.upstream.dns import Resolver
+        from xmppws.routers.upstream.errors import UpstreamError
+        from xmppws.routers.upstream.router import UpstreamRouter
+
+        dns = self._config.dns
+        try:
+            self._resolver = self._resolver or Resolver(dns.nameservers, timeout=dns.timeout, clock=monotonic)
+            router = UpstreamRouter(domain, options.upstream, self._resolver, self._new_id)
+        except UpstreamError as error:
+            raise RouterError(str(error)) from error
+        self.upstreams[domain] = router
+        return router
