@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from types import MappingProxyType
 from typing import Final
 
@@ -61,6 +62,7 @@ from xmppws.jid import Jid
 from xmppws.modules import BUILT_IN, OPTIONAL
 from xmppws.routers.assembly import Routers
 from xmppws.routers.find import RouterError
+from xmppws.routes.assembly import RouteError, Routes
 from xmppws.storage import open_storage
 
 log = logging.getLogger("xmppws")
@@ -118,11 +120,13 @@ class Server:
         self.hosts = {
             domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
         }
-        self.dispatch.routes = (Delivery(self.hosts), Components(self.hosts.values()))
+        self.routes = self._outward()
+        self.dispatch.routes = (Delivery(self.hosts), Components(self.hosts.values()), *self.routes.all)
         self.on_reload: list[Callable[[], Awaitable[None]]] = [self._refresh_providers]
         self._appliers = [*appliers, Applier(re.compile(r"(hosts\..+\.)?admins"), self._apply_admins)]
         self.listening: list[Bound] = []
         self.metrics_addresses: list[Address] = []
+        self.component_addresses: list[Address] = []
 
     def _modules(self) -> Iterator[Module]:
         return (module for host in self.hosts.values() for module in host.modules.values())
@@ -141,9 +145,17 @@ class Server:
         )
         names = self.catalog.enabled(options.modules_enabled, options.modules_disabled)
         load(host, names, self.catalog, partial(module_options, self._config, domain))
-        served = {name: each.module for name, each in self._config.components.items() if each.host == domain}
-        assign(host, served, taken={*self._config.hosts, *self._config.components})
+        components = self._config.components
+        served = {name: each.module for name, each in components.items() if each.host == domain and each.module}
+        further = (name for each in components.values() for name in each.domains)
+        assign(host, served, taken={*self._config.hosts, *components, *further})
         return host
+
+    def _outward(self) -> Routes:
+        try:
+            return Routes(self._config, self.hosts, self.dispatch, new_id, monotonic)
+        except RouteError as error:
+            raise StartError(str(error)) from None
 
     async def start(self) -> None:
         """Open the storage and listen. Raises `StartError` or `StorageError`, and leaves nothing behind then."""
@@ -159,6 +171,7 @@ class Server:
             try:
                 await self._serve_metrics(stack)
                 await self._listen(runner, stack)
+                await self._accept_components()
                 await self._serve_admin(stack)
             except ListenError as error:
                 raise StartError(str(error)) from None
@@ -190,6 +203,7 @@ class Server:
         await self.storage.open()
         stack.push_async_callback(self.storage.close)
         stack.push_async_callback(self.dispatch.drain)
+        stack.push_async_callback(self.routes.stop)
         await self._start_providers(stack)
         self.endpoint = self._endpoint(loop)
         self.on_reload.append(self.routers.reload)
@@ -217,6 +231,7 @@ class Server:
         """Begin what goes on until `stop`."""
         self._reload = Reload(self._config, self._reread, self._appliers)
         self.endpoint.deadlines.start(asyncio.get_running_loop())
+        self.routes.start()
         self._stack = stack.pop_all()
 
     async def end_streams(self) -> None:
@@ -286,7 +301,11 @@ class Server:
     @property
     def listeners(self) -> list[str]:
         """Where it listens, for people to read."""
-        return [*map(str, self.listening), *(f"{where} (metrics)" for where in self.metrics_addresses)]
+        return [
+            *map(str, self.listening),
+            *(f"{where} (metrics)" for where in self.metrics_addresses),
+            *(f"{where} (components)" for where in self.component_addresses),
+        ]
 
     def sessions(self) -> int:
         """How many resources are bound, on all hosts."""
@@ -368,6 +387,13 @@ class Server:
         assert runner.server is not None
         for entry in self._config.metrics.listen:
             self.metrics_addresses += await self._sockets.listen("metrics.listen", address(entry), runner.server)
+
+    async def _accept_components(self) -> None:
+        gateways = self.routes.gateways
+        for entry in self._config.component_listen if gateways.known else ():
+            self.component_addresses += await self._sockets.listen(
+                "component_listen", address(entry), gateways.protocol
+            )
 
     async def _serve_admin(self, stack: AsyncExitStack) -> None:
         path = socket_path(self._config.admin_socket)

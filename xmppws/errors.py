@@ -90,6 +90,11 @@ class RemoteServerNotFound(StanzaError):
     condition = "remote-server-not-found"
 
 
+class RemoteServerTimeout(StanzaError):
+    condition = "remote-server-timeout"
+    type = "wait"
+
+
 class ResourceConstraint(StanzaError):
     condition = "resource-constraint"
     type = "wait"

@@ -25,6 +25,8 @@ def check(config: Config) -> Iterator[Mistake]:
         if host.router == "local":
             yield from _modules(config, domain, host, catalog)
             yield from _jwt(config, domain, host)
+        elif host.router == "upstream":
+            yield from _upstream(config, domain, host)
         else:
             yield from _router(config, domain, host.router)
         if host.certificate:
@@ -95,6 +97,17 @@ def _nearest(config: Config, domain: str, *key: str) -> Key:
     """Return the key as the host sets it, or as top level does."""
     own = ("hosts", domain, *key)
     return own if own in config.source.places else key
+
+
+def _upstream(config: Config, domain: str, host: Host) -> Iterator[Mistake]:
+    # Its libraries take memory that other commands need not have.
+    from xmppws.routers.upstream.errors import TlsFileError
+    from xmppws.routers.upstream.tls import ClientTls
+
+    try:
+        ClientTls(host.upstream.ca_file, host.upstream.certificate, host.upstream.key)
+    except TlsFileError as error:
+        yield config.source.mistake(("hosts", domain, "upstream"), None, str(error))
 
 
 def _router(config: Config, domain: str, router: str) -> Iterator[Mistake]:

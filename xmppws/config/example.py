@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from xmppws.config.options import Option, Section, lists, options, sections
-from xmppws.config.sections import Component, Config, Host
+from xmppws.config.sections import Component, Config, Host, Link
 
 WIDTH = 100
 
@@ -32,9 +32,15 @@ _LIST_HEAD = """\
 #[[{name}]]
 """
 _COMPONENT_HEAD = """\
-# --- Components: domains that modules serve, one table each. Without one, a module has LABEL.HOST on every host. ---
+# --- Components: domains that modules or other programs serve, one table each. ---
+# Without one, a module has LABEL.HOST on every host.
 
 #[components."conference.example.com"]
+"""
+_LINK_HEAD = """\
+# --- Links: hosts, or components of them, attached to other servers (XEP-0114), one table each. ---
+
+#[links."example.com"]
 """
 _MODULES = """\
 # --- Modules: one table each, [modules.NAME] for all hosts or [hosts."example.com".modules.NAME] for one. ---
@@ -44,7 +50,13 @@ _MODULES = """\
 def render_example() -> str:
     """Return the example: every option with its help, commented out."""
     return "\n".join(
-        [_HEAD, *_options(Config), *_sections(), _HOST_HEAD, *_host(), _COMPONENT_HEAD, *_options(Component), _MODULES]
+        [
+            *(_HEAD, *_options(Config), *_sections()),
+            *(_HOST_HEAD, *_host()),
+            *(_COMPONENT_HEAD, *_options(Component)),
+            *(_LINK_HEAD, *_options(Link)),
+            _MODULES,
+        ]
     )
 
 

@@ -50,10 +50,16 @@ def assemble(
     """Make a configuration of a document and the environment; `found` is what was wrong before."""
     places, mistakes = variables.apply(values, environment)
     reader = Reader(Source(source.file, MappingProxyType({**source.places, **places})))
-    top = _without_endpoint(reader.section(Config(), values, (), also=("hosts", "components")))
+    top = _without_endpoint(reader.section(Config(), values, (), also=("hosts", "components", "links")))
     hosts = _hosts(reader, values.get("hosts", {}), top)
     served = components.read(reader, values.get("components", {}), hosts)
-    config = replace(top, hosts=MappingProxyType(hosts), components=MappingProxyType(served))
+    links = components.read_links(reader, values.get("links", {}), hosts, served)
+    config = replace(
+        top,
+        hosts=MappingProxyType(hosts),
+        components=MappingProxyType(served),
+        links=MappingProxyType(links),
+    )
     together.check(config, reader)
     config = replace(config, source=reader.source)
     return config, reader.source.in_order([*(found or ()), *mistakes, *reader.mistakes.values()])

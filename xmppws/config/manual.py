@@ -10,7 +10,7 @@ from xmppws.config.environment import settable, variable
 from xmppws.config.kinds import TABLES
 from xmppws.config.lines import Key
 from xmppws.config.options import Option, Section, lists, options, sections
-from xmppws.config.sections import Component, Config, Host, HostOptions
+from xmppws.config.sections import Component, Config, Host, HostOptions, Link
 
 MARK = '.\\" OPTIONS\n'
 """The line of the frame that the options replace."""
@@ -18,6 +18,7 @@ MARK = '.\\" OPTIONS\n'
 _HEAD = '.\\" This file is generated from xmppws.toml.5.in and the declarations of the options: `make docs`.\n'
 _WIDTH = 79
 _HOST = '[hosts."example.com"]'
+_LINK = '[links."example.com"]'
 _COMPONENT = '[components."conference.example.com"]'
 _DEFAULT_COMPONENTS = (
     "Without any for a module that is a component, it is one on every host that has it enabled: muc as conference.HOST."
@@ -44,6 +45,8 @@ def _lines() -> Iterator[str]:
     yield from _host()
     yield from _section(_COMPONENT, f"{Component.__doc__} One table each, in files only. {_DEFAULT_COMPONENTS}")
     yield from _list(Component, ())
+    yield from _section(_LINK, f"{Link.__doc__} One table each, in files only.")
+    yield from _list(Link, ())
 
 
 def _host() -> Iterator[str]:

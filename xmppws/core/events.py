@@ -216,3 +216,12 @@ class RoomWanted(Struct, eq=False):
     name: str
     max_occupants: int
     found: bool = False
+
+
+class RouteRestored(Struct, eq=False):
+    """A way to other servers is there again: handlers tell and ask anew those whom it `reaches`.
+
+    What went over it before may have been lost on either side. Stopping has no effect.
+    """
+
+    reaches: Callable[[Jid], bool]

@@ -57,6 +57,8 @@ class Host:
         self.modules: dict[str, Module] = {}
         self.components: Mapping[str, str] = MappingProxyType({})
         """The domains that modules of this host serve, each with the name of its module."""
+        self.gateways: set[str] = set()
+        """Domains of components of other programs that are attached to this server, and belong to this host."""
         self.bindings: list[Binding] = []
         """What the loaded modules declare, of every kind."""
         self.sessions = Sessions()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from xmppws.core.traffic import Traffic
 from xmppws.errors import End, StreamError
 from xmppws.stream.framing import Open
 from xmppws.xml.parser import Element
@@ -94,3 +95,15 @@ class Router(Protocol):
 
     def accept(self, stream: Stream, request: Request) -> Handler:
         """Make the handler of a new stream."""
+
+
+@runtime_checkable
+class KnowsLogins(Protocol):
+    """A router that learns who logs in, and counts it.
+
+    What else a router counts, it may declare on its class, as modules do (`core.metrics`).
+    """
+
+    @property
+    def traffic(self) -> Traffic:
+        """What is counted."""

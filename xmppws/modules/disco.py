@@ -75,6 +75,7 @@ class Disco(Module):
             for domain in self.host.components:
                 info = await self._info(event.asker, Jid.parse(domain))
                 event.items.append((domain, "", next((name for _, _, name in info.identities), "")))
+            event.items += [(domain, "", "") for domain in sorted(self.host.gateways)]
         return None
 
     @iq_get(ns.DISCO_INFO, "query", to=Target.COMPONENT)

@@ -21,6 +21,7 @@ from xmppws.core.events import (
     PresenceFromUser,
     PresenceToUser,
     RosterWanted,
+    RouteRestored,
     SessionAvailable,
     SessionEnded,
 )
@@ -125,6 +126,23 @@ class Presence(Module):
                     break  # It went while others were shown, or shows them something newer.
                 # In order: what says why must not overtake it, nor it that.
                 await self._route(stanza.addressed(to=address, sender=session.jid))
+        return None
+
+    @on(RouteRestored, Phase.DELIVER)
+    async def restored(self, event: RouteRestored) -> Verdict:
+        """Tell contacts on other servers of all who are here, and ask after them (RFC 6121 sections 4.2 and 4.3)."""
+        for session in _available(self.host.sessions):
+            stanza = session.presence
+            if stanza is None:
+                continue  # It went while others were asked.
+            async with self._broadcasts:
+                roster = await self._roster(session.account)
+                beyond = {address: item.subscription for address, item in roster.items() if event.reaches(address)}
+                seers = {address for address, each in beyond.items() if each.seen_by_contact}
+                await self._send(stanza, await self._audience(session.account, seers), of=session)
+                seen = {address for address, each in beyond.items() if each.sees_contact}
+                probe = presence("probe", to=None, sender=session.account)
+                await self._send(probe, await self._audience(session.account, seen))
         return None
 
     async def _available(self, session: Session, stanza: Stanza) -> None:

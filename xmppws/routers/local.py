@@ -42,6 +42,7 @@ class LocalRouter:
 
     def __init__(self, host: Host, *, max_auth_attempts: int, sweep: Sweep) -> None:
         self.host = host
+        self.traffic = host.traffic
         self.providers = Providers(host.providers)
         self.sweep = sweep
         self._max_attempts = max_auth_attempts

@@ -22,6 +22,7 @@ from xmppws import __version__
 from xmppws.core import metrics
 from xmppws.core.histogram import Histogram
 from xmppws.core.host import Host
+from xmppws.core.router import KnowsLogins
 from xmppws.core.stores import Storage
 from xmppws.errors import Reason, Side
 from xmppws.http.causes import Cause
@@ -56,9 +57,10 @@ class Figures(Collector):
         yield from self._handshakes()
         yield from self._streams()
         yield from self._hosts()
+        yield from self._logins()
         yield from self._storage()
         yield from self._process()
-        yield from self._modules()
+        yield from self._declared()
 
     def _connections(self) -> Iterator[Metric]:
         stages: Counter[tuple[str, str]] = Counter()
@@ -119,7 +121,6 @@ class Figures(Collector):
         stanzas = CounterMetricFamily(
             "xmppws_stanzas", "Stanzas from and to clients.", labels=["host", "kind", "direction"]
         )
-        logins = CounterMetricFamily("xmppws_logins", "Attempts to log in.", labels=["host", "mechanism", "outcome"])
         times = HistogramMetricFamily(
             "xmppws_dispatch_seconds", "Time to handle a stanza of a client; one of 64 is timed.", labels=["host"]
         )
@@ -131,9 +132,15 @@ class Figures(Collector):
             for direction, counts in (("in", host.traffic.received), ("out", host.traffic.sent)):
                 for kind, number in counts.items():
                     stanzas.add_metric([domain, kind, direction], number)
-            for (mechanism, outcome), number in host.traffic.logins.items():
-                logins.add_metric([domain, mechanism, outcome], number)
-        yield from (sessions, stanzas, logins, times)
+        yield from (sessions, stanzas, times)
+
+    def _logins(self) -> Iterator[Metric]:
+        logins = CounterMetricFamily("xmppws_logins", "Attempts to log in.", labels=["host", "mechanism", "outcome"])
+        for domain, router in self.endpoint.routers.items():
+            if isinstance(router, KnowsLogins):
+                for (mechanism, outcome), number in router.traffic.logins.items():
+                    logins.add_metric([domain, mechanism, outcome], number)
+        yield logins
 
     def _storage(self) -> Iterator[Metric]:
         writing = self.storage.writing
@@ -155,17 +162,23 @@ class Figures(Collector):
             self.endpoint.deadlines.delays,
         )
 
-    def _modules(self) -> Iterator[Metric]:
+    def _declared(self) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for domain, owner in self._owners():
+            for metric, value in metrics.values(owner):
+                family = families.get(metric.name)
+                if family is None:
+                    type_ = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+                    family = families[metric.name] = type_(metric.name, metric.help, labels=["host"])
+                family.add_metric([domain], value)
+        yield from families.values()
+
+    def _owners(self) -> Iterator[tuple[str, object]]:
+        """Return what may have metrics of its own, with the virtual host."""
         for domain, host in self.hosts.items():
             for module in host.modules.values():
-                for metric, value in metrics.values(module):
-                    family = families.get(metric.name)
-                    if family is None:
-                        type_ = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-                        family = families[metric.name] = type_(metric.name, metric.help, labels=["host"])
-                    family.add_metric([domain], value)
-        yield from families.values()
+                yield domain, module
+        yield from self.endpoint.routers.items()
 
 
 def _histogram(name: str, help: str, histogram: Histogram) -> Metric:

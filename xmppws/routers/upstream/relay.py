@@ -112,7 +112,7 @@ class Relay:
             self._probe = ""
             return None
         if self._link is not None:
-            self._router.figures.to_server += 1
+            self._router.to_server.inc()
             self._link.send(serialize(root))
         return None
 
@@ -162,7 +162,7 @@ class Relay:
 
     def _pass(self, elements: list[bytes]) -> None:
         if elements:
-            self._router.figures.to_clients += len(elements)
+            self._router.to_clients.inc(len(elements))
             self._stream.send(*elements)
 
     def lost(self, error: UpstreamError | StreamError | None) -> None:
@@ -270,7 +270,7 @@ class Relay:
 
     def _drop(self, link: Link) -> None:
         link.close()
-        self._router.figures.connections -= 1
+        self._router.connections.dec()
 
     def _log(self, what: str, error: Exception) -> None:
         facts = {"id": self._stream.id, "host": self._router.domain}

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from time import monotonic
@@ -14,6 +13,7 @@ from typing import Final
 
 from xmppws.config.checks import Address, address
 from xmppws.config.upstream import Upstream, is_near
+from xmppws.core.metrics import counter, gauge
 from xmppws.core.router import Request, Stream
 from xmppws.core.traffic import Traffic
 from xmppws.errors import Reason, SeeOtherUri, StreamResourceConstraint
@@ -44,24 +44,19 @@ _MAX_MOVED: Final = 1000
 _HOST_AND_PORT: Final = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/\s]{1,253}))(?::([0-9]{1,5}))?").fullmatch
 
 
-@dataclass(slots=True)
-class Figures:
-    """What a router counts: connections that are there or begin, elements relayed, and attempts that failed."""
-
-    connections: int = 0
-    to_server: int = 0
-    to_clients: int = 0
-    failures: int = 0
-
-
 class UpstreamRouter:
     """Relays the streams of one host. Raises `UpstreamError` for files that cannot be used."""
+
+    connections = gauge("xmppws_upstream_connections", "Connections to the server behind, with those that begin.")
+    failures = counter("xmppws_upstream_failures_total", "Clients that no server behind could be found for.")
+    ejected = gauge("xmppws_upstream_ejected", "Servers that are tried last now, because they failed.")
+    to_server = counter("xmppws_upstream_sent_total", "Elements of clients that were sent to the server behind.")
+    to_clients = counter("xmppws_upstream_received_total", "Elements of the server behind that were sent to clients.")
 
     def __init__(self, domain: str, options: Upstream, resolver: Resolver, new_id: Callable[[], str]) -> None:
         self.domain = domain
         self.jid = Jid.parse(domain)
         self.new_id = new_id
-        self.figures = Figures()
         self.traffic = Traffic()
         self.mechanisms: set[str] = set()
         """Mechanisms that the server has offered: names for metrics."""
@@ -74,11 +69,6 @@ class UpstreamRouter:
         self._configured = tuple(_target(each, options) for each in options.address)
         self._moved: dict[str, Target] = {}
         self._tls = self._read_tls()
-
-    @property
-    def ejected(self) -> int:
-        """How many servers are tried last now, because they failed."""
-        return self._outliers.out
 
     def accept(self, stream: Stream, request: Request) -> Relay:
         """Make the handler of a new stream."""
@@ -103,12 +93,11 @@ class UpstreamRouter:
         """Connect a client to the first server that greets it, TLS included.
 
         Raises `UpstreamError`, and `StreamResourceConstraint` when there are too many connections. A connection
-        counts until `figures.connections` is lowered.
+        counts until `connections` is lowered.
         """
-        figures = self.figures
-        if figures.connections >= self._options.max_connections:
+        if self.connections.value >= self._options.max_connections:
             raise StreamResourceConstraint("The server of this domain has too many clients", Reason.UPSTREAM_FULL)
-        figures.connections += 1
+        self.connections.inc()
         failures: list[Failure] = []
         try:
             async with asyncio.timeout(self._options.connect_timeout):
@@ -122,8 +111,8 @@ class UpstreamRouter:
             raise
 
     def _failed(self) -> None:
-        self.figures.connections -= 1
-        self.figures.failures += 1
+        self.connections.dec()
+        self.failures.inc()
 
     async def _connect(
         self, stream: Stream, open: Open, parse: Parse, failures: list[Failure]
@@ -156,6 +145,7 @@ class UpstreamRouter:
     async def _targets(self, client: str) -> tuple[Target, ...]:
         found = self._configured or await self._resolver.client_targets(self.domain, self._random)
         moved = self._moved.pop(client, None)
+        self.ejected.set(self._outliers.out)
         return (*([moved] if moved is not None else []), *self._outliers.sorted(found))
 
     async def _dial(self, targets: tuple[Target, ...], stream: Stream, failures: list[Failure]) -> Dialled[Link]:
