@@ -226,7 +226,7 @@ async def test_what_ends_a_page_is_told_in_words(open_page: Open, server: Runnin
     await join(page, server.http, "no.token.atall")
     await page.wait("#problem:has-text('The server does not accept the token.')")
     assert (await page.text("#problem")).endswith(
-        "It says: The token is refused: it is no signed token (token-invalid)"
+        "It says: The token is refused: it is no signed token (token-invalid)."
     )
     await join(page, server.http, made("alice"), "a/b")
     await page.wait("#problem:has-text('2 to 12 letters')")
@@ -262,16 +262,18 @@ async def mint(file: Path, jid: str) -> str:
     return told.decode().strip()
 
 
-def demo(file: Path, origin: str, port: int) -> None:
+def demo(file: Path, origin: str, port: int = 0) -> None:
     """Write the example's configuration for a port, and for files that are served elsewhere."""
     text = (EXAMPLE / "demo.toml").read_text(encoding="utf-8")
-    text = text.replace('"var"', f'"{file.parent}/var"').replace("127.0.0.1:5280", f"127.0.0.1:{port}")
-    file.write_text(text.replace("http://127.0.0.1:8000", origin) + "[metrics]\nlisten = []\n", encoding="utf-8")
+    text = text.replace('"var"', f'"{file.parent}/var"').replace("http://127.0.0.1:8000", origin)
+    # Port 0 is one that is free, and no origin.
+    text = text.replace('["127.0.0.1:5280"]', f'["127.0.0.1:{port}"]').replace(":5280", f":{port or 1}")
+    file.write_text(f"{text}[metrics]\nlisten = []\n", encoding="utf-8")
 
 
 async def test_the_demo_survives_a_restart_of_the_server(open_page: Open, origin: str, tmp_path: Path) -> None:
     file = tmp_path / "demo.toml"
-    demo(file, origin, 0)
+    demo(file, origin)
     page = await open_page("alice", script=IMPATIENT)
     async with program(file) as server:
         port = server.port
@@ -293,7 +295,7 @@ async def test_the_demo_survives_a_restart_of_the_server(open_page: Open, origin
 
 async def test_a_page_of_another_origin_is_refused(open_page: Open, tmp_path: Path) -> None:
     file = tmp_path / "demo.toml"
-    demo(file, "http://127.0.0.1:8000", 0)
+    demo(file, "http://127.0.0.1:8000")
     async with program(file) as server:
         page = await open_page("alice")
         await join(page, f"http://127.0.0.1:{server.port}", await mint(file, "alice@localhost"))
@@ -345,3 +347,35 @@ async def test_the_page_fits_the_window(
     connection.abort()
     await page.wait("body[data-state=waiting]")
     await page.screenshot(tmp_path / f"{name}-waiting.png")
+
+
+async def test_the_console_makes_a_room_and_comes_back_to_it(open_page: Open, server: Running) -> None:
+    carol, bob = await open_page("carol", server.http), await open_page("bob", server.http)
+    room = "den@conference.localhost"
+    await console(carol, "carol", PASSWORDS["carol"], "den")
+    await console(bob, "bob", PASSWORDS["bob"], room)
+    await carol.wait("#contacts .state:has-text('2 here')")
+    for page, text in ((carol, "one"), (bob, "two")):
+        await page.fill("#body", text)
+        await page.press("#body", "Enter")
+        await page.wait(f"#log .mine:has-text('{text}')")
+    (connection,) = (one for one in server.server.endpoint.connections if one.name.startswith("carol@"))
+    connection.abort()
+    await carol.wait("#bar[data-state=waiting]")
+    await bob.fill("#body", "meanwhile")
+    await bob.press("#body", "Enter")
+    await carol.click("#reconnect")
+    await carol.wait("#log li:has-text('meanwhile')")
+    assert await carol.texts("#log .body") == ["one", "two", "meanwhile"]
+    await carol.wait("#contacts .state:has-text('2 here')")
+    await bob.click("#actions button:has-text('Leave')")
+    await bob.wait("#log .note:has-text('You have left the room.')")
+    await bob.fill("#body", "still here?")
+    await bob.press("#body", "Enter")
+    await bob.wait("#log .note:has-text('Not delivered. You are not in the room.')")
+    await bob.click("#actions button:has-text('Join again')")
+    await carol.wait("#contacts .state:has-text('2 here')")
+    await bob.fill("#body", "here again")
+    await bob.press("#body", "Enter")
+    await bob.wait("#log .mine:has-text('here again')")
+    assert await bob.texts("#log .body") == ["one", "two", "meanwhile", "here again"]

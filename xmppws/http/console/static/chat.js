@@ -17,16 +17,28 @@ export class Chats {
     this.#scrollToEnd();
   }
 
-  /** Add a message; `id` is that of one's own, by which `failed` finds it, `delay` when one arrived that had to wait. */
-  add(jid, body, { mine = false, id = "", delay = "" } = {}) {
+  /**
+   * Add a message; `id` is that of one's own, by which `failed` finds it, `delay` when one arrived that had to wait. In a
+   * room, `nick` is who said it.
+   */
+  add(jid, body, { mine = false, id = "", delay = "", nick = "" } = {}) {
     const list = this.#chat(jid);
     const entry = document.createElement("li");
     entry.className = mine ? "mine" : "theirs";
     entry.dataset.id = id;
-    entry.append(span("unseen", mine ? "You: " : `${jid}: `), span("body", body), delay ? delayed(delay) : timestamp());
+    const whose = nick ? span("nick", nick) : span("unseen", mine ? "You: " : `${jid}: `);
+    entry.append(whose, span("body", body), delay ? delayed(delay) : timestamp());
     list.append(entry);
     if (list.children.length > MOST_ENTRIES) list.firstChild.remove();
     if (mine) this.#scrollToEnd();
+  }
+
+  /** Say something about the conversation itself. */
+  note(jid, text) {
+    const entry = document.createElement("li");
+    entry.className = "note";
+    entry.textContent = text;
+    this.#chat(jid).append(entry);
   }
 
   /** Say below one's own message why it was not delivered. */

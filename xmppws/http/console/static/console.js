@@ -7,10 +7,11 @@ import { Connection } from "./connection.js";
 import { Contacts } from "./contacts.js";
 import { Frames } from "./frames.js";
 import { bare, complete, split } from "./jid.js";
+import { Rooms } from "./rooms.js";
 import { CAN_SCRAM } from "./sasl.js";
 import { Seen } from "./seen.js";
 import { Requests, showActions } from "./subscriptions.js";
-import { inWords } from "./words.js";
+import { inWords, refusedByRoom } from "./words.js";
 import { NotWellFormed } from "./xml.js";
 
 const byId = (id) => document.getElementById(id);
@@ -23,6 +24,7 @@ class Console {
   #contacts = new Contacts(byId("contacts"), (jid) => this.#openChat(jid));
   #requests = new Requests(byId("requests"), (jid, type) => this.#connection.session.sendSubscription(jid, type));
   #chats = new Chats(byId("log"));
+  #rooms = new Rooms({ room: (jid, count) => this.#room(jid, count), out: (jid, why) => this.#out(jid, why) });
   #frames = new Frames(byId("frame-list"), byId("frame-count"));
   #seen = new Seen(byId("facts"), byId("warnings"), byId("seen-summary"));
 
@@ -30,8 +32,10 @@ class Console {
     byId("endpoint").textContent = this.#url;
     byId("clear-text").hidden = CAN_SCRAM;
     for (const id of ["jid", "new-jid"]) byId(id).placeholder = `name@${defaultDomain()}`;
+    byId("room").placeholder = `room@conference.${defaultDomain()}`;
     onSubmit("login", () => this.#login());
     onSubmit("new-chat", () => this.#newChat());
+    onSubmit("join", () => this.#join());
     onSubmit("compose", () => this.#send());
     onSubmit("type", () => this.#sendTyped());
     onSubmit("presence", () => {});
@@ -68,11 +72,14 @@ class Console {
       contact: (item) => this.#contact(item),
       presence: (presence) => this.#contacts.presence(presence),
       request: (jid) => this.#requests.add(jid),
-      message: ({ jid, body, delay }) => this.#arrived(bare(jid), body, delay),
-      failed: ({ jid, id, error }) => this.#chats.failed(bare(jid), id, inWords(error)),
+      message: (message) => this.#arrived(message),
+      said: (said) => this.#said(said),
+      excluded: (room, error) => this.#rooms.out(room, refusedByRoom(error)),
+      failed: (failure) => this.#failed(failure),
       refused: (error) => (byId("status").textContent = inWords(error)),
       frame: (direction, text) => this.#frames.add(direction, text),
       ponged: (milliseconds) => this.#ponged(milliseconds),
+      rooms: this.#rooms,
     };
   }
 
@@ -110,6 +117,7 @@ class Console {
     this.#contacts.clear();
     this.#requests.clear();
     this.#chats.clear();
+    this.#rooms.clear();
     closeChat();
   }
 
@@ -136,7 +144,9 @@ class Console {
 
   #act(jid, type) {
     const { session } = this.#connection;
-    if (type === "set") {
+    if (type === "enter") this.#enter(jid);
+    else if (type === "leave") this.#rooms.leave(session, jid);
+    else if (type === "set") {
       const name = prompt(`Name for ${jid}`, this.#contacts.get(jid).name);
       if (name !== null) session.setContact({ jid, name });
     } else if (type === "remove") {
@@ -162,18 +172,60 @@ class Console {
     byId("body").focus();
   }
 
-  #arrived(jid, body, delay) {
-    this.#contacts.add(jid);
-    this.#contacts.arrived(jid);
+  #arrived({ jid, body, delay }) {
+    const contact = bare(jid);
+    this.#contacts.add(contact);
+    this.#contacts.arrived(contact);
     this.#contactsChanged();
-    this.#chats.add(jid, body, { delay });
+    const nick = this.#rooms.has(contact) ? `${split(jid).resource} (to you alone)` : "";
+    this.#chats.add(contact, body, { delay, nick });
   }
 
   #send() {
     const body = byId("body").value.trim();
     if (!body || byId("bar").dataset.state !== "online") return;
-    this.#chats.add(this.#open, body, { mine: true, id: this.#connection.session.sendMessage(this.#open, body) });
+    const { session } = this.#connection;
+    // A room sends to all what it takes, also to who has said it.
+    if (this.#contacts.get(this.#open).isRoom) session.sendMessage(this.#open, body, "groupchat");
+    else this.#chats.add(this.#open, body, { mine: true, id: session.sendMessage(this.#open, body, "chat") });
     byId("body").value = "";
+  }
+
+  #join() {
+    if (byId("bar").dataset.state !== "online") return;
+    const jid = bare(complete(byId("room").value, `conference.${defaultDomain()}`));
+    byId("room").value = "";
+    if (!this.#rooms.has(jid)) this.#enter(jid);
+    this.#openChat(jid);
+  }
+
+  #enter(jid) {
+    this.#rooms.enter(this.#connection.session, jid, split(byId("me").textContent).local);
+    this.#contacts.room(jid, 0);
+  }
+
+  #room(jid, count) {
+    this.#contacts.room(jid, count);
+    this.#contactsChanged();
+  }
+
+  #out(jid, why) {
+    this.#room(jid, 0);
+    this.#chats.note(jid, why);
+  }
+
+  #said(said) {
+    const { room, nick, body, delay } = said;
+    if (!this.#rooms.isNew(said)) return;
+    const mine = this.#rooms.isOwn(room, nick);
+    if (!mine) this.#contacts.arrived(room);
+    this.#chats.add(room, body, { mine, nick, delay });
+  }
+
+  #failed({ jid, id, error }) {
+    const contact = bare(jid);
+    if (this.#contacts.get(contact).isRoom) this.#chats.note(contact, `Not delivered. ${refusedByRoom(error)}`);
+    else this.#chats.failed(contact, id, inWords(error));
   }
 
   #sendTyped() {

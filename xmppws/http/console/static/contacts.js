@@ -20,7 +20,10 @@ export class Contacts {
     return this.#contacts.size;
   }
 
-  /** Return the contact with this JID: {jid, name, subscription, ask}; of who is not in the roster all but `jid` is "". */
+  /**
+   * Return the contact with this JID: {jid, name, subscription, ask, isRoom}; of who is not in the roster the texts but
+   * `jid` are "".
+   */
   get(jid) {
     return this.#contacts.get(jid) ?? stranger(jid);
   }
@@ -51,10 +54,17 @@ export class Contacts {
     this.#show(contact);
   }
 
+  /** Show a room: how many are in it, or 0 when the user is not. */
+  room(jid, count) {
+    const contact = this.#contacts.get(jid) ?? this.#add(jid);
+    this.#show(Object.assign(contact, { isRoom: true, count }));
+  }
+
   /** Forget who is online: without a connection nobody knows. */
   forgetPresence() {
     for (const contact of this.#contacts.values()) {
       contact.resources.clear();
+      contact.count = 0;
       this.#show(contact);
     }
   }
@@ -97,17 +107,18 @@ export class Contacts {
     return contact;
   }
 
-  #show({ jid, name, subscription, ask, unread, resources, item }) {
+  #show(contact) {
+    const { jid, name, subscription, ask, unread, resources, item } = contact;
     const button = item.firstChild;
     const [nameSpan, stateSpan, unreadSpan] = button.children;
     // The resource whose presence came last speaks for the contact.
     const latest = [...resources.values()].at(-1);
     nameSpan.textContent = name || jid;
-    stateSpan.textContent = latest ? latest.status || SHOW[latest.show] || "online" : ask ? "not approved yet" : "offline";
+    stateSpan.textContent = stateOf(contact, latest);
     unreadSpan.textContent = unread || "";
     unreadSpan.setAttribute("aria-label", unread ? `${unread} unread` : "");
     button.title = jid;
-    button.dataset.presence = latest ? latest.show || "online" : "offline";
+    button.dataset.presence = contact.count ? "online" : latest ? latest.show || "online" : "offline";
     button.dataset.subscription = subscription;
     button.dataset.ask = ask;
     if (jid === this.#selected) button.setAttribute("aria-current", "true");
@@ -115,6 +126,12 @@ export class Contacts {
   }
 }
 
+function stateOf({ isRoom, count, ask }, latest) {
+  if (isRoom) return count ? `${count} here` : "not in the room";
+  if (latest) return latest.status || SHOW[latest.show] || "online";
+  return ask ? "not approved yet" : "offline";
+}
+
 function stranger(jid) {
-  return { jid, name: "", subscription: "", ask: "" };
+  return { jid, name: "", subscription: "", ask: "", isRoom: false, count: 0 };
 }

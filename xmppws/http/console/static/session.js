@@ -1,7 +1,7 @@
 // One login, from the socket to its end: open, authenticate, restart, bind (RFC 6120), then roster, presence and messages
 // (RFC 6121).
 
-import { bare } from "./jid.js";
+import { bare, split } from "./jid.js";
 import { authenticate } from "./sasl.js";
 import { NoAnswer, Stream } from "./stream.js";
 import { NS, child, childText, element, is, parse } from "./xml.js";
@@ -12,8 +12,9 @@ const PING_TIMEOUT = 10_000;
 /**
  * What happens is told to `listener`, an object with the methods bound(jid), contact({jid, name, subscription, ask}),
  * presence({jid, available, show, status}), request(jid) for a subscription, message({jid, body, delay}),
- * failed({jid, id, error}), refused(error) of a change to the roster, frame(direction, text) and ponged(milliseconds), the
- * round trip of a ping.
+ * said({room, nick, id, body, delay}), excluded(room, error) from a room, failed({jid, id, error}), refused(error) of a
+ * change to the roster, frame(direction, text) and ponged(milliseconds), the round trip of a ping; and with `rooms`, which
+ * take the presence of their occupants.
  */
 export class Session {
   #stream;
@@ -59,10 +60,10 @@ export class Session {
     this.#stream.close();
   }
 
-  /** Send a chat message and return its id, which an error will name. */
-  sendMessage(to, body) {
+  /** Send a message of this type, and return its id, which an error will name. */
+  sendMessage(to, body, type) {
     const id = this.#newId();
-    this.#send("message", { to, id, type: "chat" }, element(NS.client, "body", {}, body));
+    this.#send("message", { to, id, type }, element(NS.client, "body", {}, body));
     return id;
   }
 
@@ -80,6 +81,17 @@ export class Session {
   /** Ask for, end, grant or cancel a subscription (RFC 6121 section 3), by the type of the presence stanza. */
   sendSubscription(to, type) {
     this.#send("presence", { to, type });
+  }
+
+  /** Send presence to a room. */
+  sendPresence(attributes, ...children) {
+    this.#send("presence", attributes, ...children);
+  }
+
+  /** Accept the settings of a room that was made by entering it (XEP-0045 section 10.1.2). */
+  acceptSettings(room) {
+    const form = element(NS.dataForms, "x", { type: "submit" });
+    this.#request("set", element(NS.mucOwner, "query", {}, form), () => {}, room);
   }
 
   /** Change the attributes of a roster item, or add one; subscription "remove" removes it. */
@@ -103,6 +115,7 @@ export class Session {
     this.#request("get", element(NS.roster, "query"), (answer) => {
       if (answer.getAttribute("type") === "result") this.#rosterItems(answer);
       this.appear(this.#account.presence);
+      this.#listener.rooms.reenter(this);
     });
   }
 
@@ -120,7 +133,7 @@ export class Session {
 
   #request(type, payload, answered, to = "") {
     const id = this.#newId();
-    this.#requests.set(id, answered);
+    this.#requests.set(id, { to, answered });
     this.#send("iq", { type, id, to }, payload);
   }
 
@@ -133,13 +146,15 @@ export class Session {
   #iq(iq) {
     const type = iq.getAttribute("type");
     if (type === "get" || type === "set") this.#answer(iq);
-    // RFC 6120 section 8.1.2.1: no "from" means the own account. Nobody else may answer for it.
-    else if (!this.#isOwn(iq)) return;
-    else {
-      const answered = this.#requests.get(iq.id);
-      this.#requests.delete(iq.id);
-      answered?.(iq);
-    }
+    else this.#answered(iq);
+  }
+
+  #answered(iq) {
+    const request = this.#requests.get(iq.id);
+    // RFC 6120 section 8.1.2.1: no "from" means the own account. Nobody but who was asked may answer.
+    if (!request || (!this.#isOwn(iq) && iq.getAttribute("from") !== request.to)) return;
+    this.#requests.delete(iq.id);
+    request.answered(iq);
   }
 
   // RFC 6120 section 8.2.3: every request is answered.
@@ -167,6 +182,7 @@ export class Session {
   #presence(root) {
     const type = root.getAttribute("type") ?? "";
     const jid = root.getAttribute("from") ?? "";
+    if (this.#listener.rooms.has(bare(jid))) return this.#occupant(root, jid, type);
     if (type === "subscribe") this.#listener.request(bare(jid));
     // What comes of a subscription is pushed as a roster item, too.
     if (type !== "" && type !== "unavailable") return;
@@ -178,17 +194,30 @@ export class Session {
     });
   }
 
+  #occupant(root, jid, type) {
+    if (type === "error") this.#listener.excluded(bare(jid), new StanzaFailed(root));
+    else this.#listener.rooms.presence(this, root);
+  }
+
   #message(root) {
     const type = root.getAttribute("type");
     const jid = root.getAttribute("from") ?? this.#account.domain;
     const body = childText(root, NS.client, "body");
     if (type === "error") this.#listener.failed({ jid, id: root.id, error: new StanzaFailed(root) });
-    else if (body && type !== "groupchat") this.#listener.message({ jid, body, delay: this.#delay(root) });
+    else if (type === "groupchat") this.#said(bare(jid), split(jid).resource, body, root);
+    else if (body) this.#listener.message({ jid, body, delay: this.#delay(root) });
   }
 
-  // XEP-0203: when the server got the message, "" for one that did not wait there. Others' stamps are not its word.
-  #delay(message) {
-    const stamps = [...message.children].filter((found) => is(found, NS.delay, "delay") && this.#isOwn(found));
+  #said(room, nick, body, message) {
+    const isKnown = this.#listener.rooms.has(room);
+    if (isKnown && nick && body) this.#listener.said({ room, nick, id: message.id, body, delay: this.#delay(message, room) });
+  }
+
+  // XEP-0203: when the server got the message, "" for one that did not wait there. Others' stamps are not its word; that
+  // of a room is, for what was said there.
+  #delay(message, room = "") {
+    const isTrusted = (found) => this.#isOwn(found) || (room && found.getAttribute("from") === room);
+    const stamps = [...message.children].filter((found) => is(found, NS.delay, "delay") && isTrusted(found));
     return stamps[0]?.getAttribute("stamp") ?? "";
   }
 

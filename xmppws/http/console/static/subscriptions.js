@@ -43,9 +43,15 @@ const ACTIONS = [
   { label: "Remove…", type: "remove", fits: ({ subscription }) => subscription },
 ];
 
-/** Show what can be done about a contact; `act(type)` does it. */
+const ROOM_ACTIONS = [
+  { label: "Leave", type: "leave", fits: ({ count }) => count > 0 },
+  { label: "Join again", type: "enter", fits: ({ count }) => count === 0 },
+];
+
+/** Show what can be done about a contact, or a room; `act(type)` does it. */
 export function showActions(place, contact, act) {
-  place.replaceChildren(...ACTIONS.filter(({ fits }) => fits(contact)).map(({ label, type }) => button(label, () => act(type))));
+  const actions = contact.isRoom ? ROOM_ACTIONS : ACTIONS;
+  place.replaceChildren(...actions.filter(({ fits }) => fits(contact)).map(({ label, type }) => button(label, () => act(type))));
 }
 
 function isOneOf(text, ...texts) {

@@ -24,6 +24,20 @@ const STANZA = {
   "service-unavailable": "There is no such account, or it is not online.",
 };
 
+// XEP-0045 section 7.2.
+const ROOM = {
+  conflict: "Somebody in the room has your name.",
+  forbidden: "You are banned from the room.",
+  "item-not-found": "There is no such room, or its owner is still setting it up.",
+  "jid-malformed": "This is not a room's address.",
+  "not-acceptable": "You are not in the room.",
+  "not-allowed": "You may not make rooms there.",
+  "not-authorized": "The room has a password.",
+  "registration-required": "The room is for its members.",
+  "remote-server-not-found": "There is no such server.",
+  "service-unavailable": "The room is full, or there are no rooms at this address.",
+};
+
 // RFC 6455 section 7.4.1.
 const CODES = {
   1000: "The server closed the connection.",
@@ -43,6 +57,11 @@ export function inWords(error) {
   if (error instanceof NoAnswer) return `The connection is dead: no answer to a ping for ${error.seconds} s.`;
   if (error instanceof StreamEnded) return endInWords(error);
   return `Something unexpected happened: ${error.message}.`;
+}
+
+/** Say why a room has refused something. */
+export function refusedByRoom(error) {
+  return told(ROOM[error.condition] ?? "The room refused.", error);
 }
 
 function endInWords({ code, reason, condition, text }) {

@@ -14,6 +14,10 @@ export const NS = Object.freeze({
   roster: "jabber:iq:roster",
   ping: "urn:xmpp:ping",
   delay: "urn:xmpp:delay",
+  muc: "http://jabber.org/protocol/muc",
+  mucUser: "http://jabber.org/protocol/muc#user",
+  mucOwner: "http://jabber.org/protocol/muc#owner",
+  dataForms: "jabber:x:data",
 });
 
 // XML 1.0 section 2.2: these characters cannot stand in XML at all, not even escaped. Half a surrogate pair is one of them.
