@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUILD_FILES := setup.cfg pyproject.toml
 # command:package of what the end-to-end tests start
 E2E_COMMANDS := nginx:nginx apache2:apache2 chromium:chromium node:nodejs npm:npm promtool:prometheus mandoc:mandoc \
-	prosody:prosody ejabberdctl:ejabberd fail2ban-regex:fail2ban
+	prosody:prosody ejabberdctl:ejabberd fail2ban-regex:fail2ban biboumi:biboumi
 # module:package of what they import in the system's own Python, as it is for no virtual environment
 E2E_MODULES := nbxmpp:python3-nbxmpp
 
