@@ -60,8 +60,7 @@ from xmppws.http.vhosts import VirtualHosts
 from xmppws.http.websocket import WebSocketHandler
 from xmppws.jid import Jid
 from xmppws.modules import BUILT_IN, OPTIONAL
-from xmppws.routers.assembly import Routers
-from xmppws.routers.find import RouterError
+from xmppws.routers.assembly import RouterError, Routers
 from xmppws.routes.assembly import RouteError, Routes
 from xmppws.storage import open_storage
 

@@ -23,6 +23,7 @@ HELLO = "<hello xmlns='urn:example:hello'/>"
 FILE = """
 data_dir = "{data}"
 modules_enabled = ["default", "hello"]
+routes = ["cave"]
 [http]
 listen = ["127.0.0.1:0"]
 consider_websocket_secure = true
@@ -48,7 +49,7 @@ async def installed(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(target)}
 
 
-async def test_a_package_brings_a_module_and_a_router(tmp_path: Path, installed: dict[str, str]) -> None:
+async def test_a_package_brings_a_module_a_router_and_a_route(tmp_path: Path, installed: dict[str, str]) -> None:
     file = tmp_path / "xmppws.toml"
     file.write_text(FILE.format(data=tmp_path / "data"))
     await add_accounts(file, installed)
@@ -57,6 +58,9 @@ async def test_a_package_brings_a_module_and_a_router(tmp_path: Path, installed:
             for count in ("1", "2"):
                 answer = await alice.iq("get", HELLO, to="localhost")
                 assert (answer[0].text, answer[0].get("count")) == ("Ahoy alice", count)
+            await alice.message("anybody@cave.example", "hello?")
+            assert await alice.body() == "hello?"
+            assert (await alice.iq("get", HELLO, to="cave.example")).get("type") == "error"
         async with connected(server.url, "parrot.example", headers={"Host": "parrot.example"}) as client:
             await client.open()
             await client.send("<say xmlns='urn:parrot'>hello</say>")

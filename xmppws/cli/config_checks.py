@@ -11,8 +11,8 @@ from xmppws.config import Component, Config, ConfigError, Host, Mistake, module_
 from xmppws.core.auth import ProviderError
 from xmppws.core.catalog import Catalog, ModuleError
 from xmppws.core.component import mistake
+from xmppws.core.named import NotFound, find
 from xmppws.modules import BUILT_IN, OPTIONAL
-from xmppws.routers.find import find_router
 
 Key = tuple[str | int, ...]
 
@@ -35,6 +35,11 @@ def check(config: Config) -> Iterator[Mistake]:
         owner = config.hosts.get(component.host)
         if component.module and owner is not None and owner.router == "local":
             yield from _component(config, domain, component, catalog)
+    for index, name in enumerate(config.routes):
+        try:
+            find("route", name)
+        except NotFound as error:
+            yield config.source.mistake(("routes", index), name, str(error))
     for index, listener in enumerate(config.http.listeners):
         if listener.certificate:
             yield from _certificate(config, ("http", "listeners", index), listener.certificate, listener.key)
@@ -112,7 +117,7 @@ def _upstream(config: Config, domain: str, host: Host) -> Iterator[Mistake]:
 
 def _router(config: Config, domain: str, router: str) -> Iterator[Mistake]:
     try:
-        find_router(router, domain)
+        find("router", router)(domain)
     except Exception as error:  # Whatever a router of somebody else raises when it is made.
         yield config.source.mistake(("hosts", domain, "router"), None, str(error))
 

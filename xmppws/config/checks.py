@@ -197,6 +197,13 @@ def router(text: str) -> str:
     return text
 
 
+def route(text: str) -> str:
+    """Check a name of a route."""
+    if not _class_path(text) and not _module_name(text):
+        raise ValueError('must be the name of an installed route, or "package.module:Class"')
+    return text
+
+
 def default_host(text: str) -> str:
     """Prepare the name of the host that serves unknown names; "auto" and "" are none in particular."""
     return text if text in ("auto", "") else host_name(text)

@@ -472,6 +472,14 @@ class Config(HostOptions, frozen=True, kw_only=True):
             check=checks.admin_socket,
         ),
     ] = "auto"
+    routes: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Further ways to addresses that are not here: the names of installed routes, or "
+            '"package.module:Class", in the order to ask them.',
+            check=checks.route,
+        ),
+    ] = ()
     component_listen: Annotated[
         tuple[str, ...],
         Opt(

@@ -14,7 +14,11 @@ from xmppws.xml.stanza import Stanza
 
 
 class Route(Protocol):
-    """A way to some addresses."""
+    """A way to some addresses.
+
+    What brings stanzas from there gives them to `dispatch.send`. One that has to begin and end something is also a
+    `core.auth.Background`.
+    """
 
     def owns(self, to: Jid) -> bool:
         """Tell whether an address is reached by this route."""

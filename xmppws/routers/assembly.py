@@ -10,13 +10,17 @@ from xmppws.config import Config
 from xmppws.config import Host as HostOptions
 from xmppws.core.expiry import Sweep
 from xmppws.core.host import Host
+from xmppws.core.named import NotFound, find
 from xmppws.core.router import Router
-from xmppws.routers.find import RouterError, find_router
 from xmppws.routers.local import LocalRouter
 
 if TYPE_CHECKING:
     from xmppws.routers.upstream.dns import Resolver
     from xmppws.routers.upstream.router import UpstreamRouter
+
+
+class RouterError(Exception):
+    """A router that cannot be made; the text is for the sysadmin."""
 
 
 class Routers:
@@ -52,11 +56,12 @@ class Routers:
             attempts = options.c2s.max_auth_attempts
             return LocalRouter(self._hosts[domain], max_auth_attempts=attempts, sweep=self._sweep)
         try:
-            return (
-                self._upstream(domain, options) if options.router == "upstream" else find_router(options.router, domain)
-            )
-        except RouterError as error:
+            if options.router == "upstream":
+                return self._upstream(domain, options)
+            router: Router = find("router", options.router)(domain)
+        except (NotFound, RouterError) as error:
             raise RouterError(f"hosts.{domain}.router: {error}") from error
+        return router
 
     def _upstream(self, domain: str, options: HostOptions) -> Router:
         # Its libraries, for DNS and certificates, take memory that other servers need not have.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from xmppws.config import Config
+from xmppws.core.auth import Background
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
 from xmppws.core.limits import Pace
+from xmppws.core.named import NotFound, find
 from xmppws.core.route import Route
 from xmppws.routes.component.accept import Gateway, Gateways
 from xmppws.routes.component.link import Link, Links
@@ -38,16 +40,26 @@ class Routes:
         self.links = Links(self._links())
         gateways: tuple[Route, ...] = (self.gateways,) if self.gateways.known else ()
         links: tuple[Route, ...] = (self.links,) if self.links.by_domain else ()
-        self.all = (*gateways, *links)
+        self.all = (*gateways, *self._others(), *links)
 
     def start(self) -> None:
-        """Connect the links."""
-        self.links.start()
+        """Begin what the routes do by themselves."""
+        for route in self.all:
+            if isinstance(route, Background):
+                route.start()
 
     async def stop(self) -> None:
-        """End all connections."""
-        await self.links.stop()
-        self.gateways.stop()
+        """End it."""
+        for route in reversed(self.all):
+            if isinstance(route, Background):
+                await route.stop()
+
+    def _others(self) -> Iterator[Route]:
+        for name in self._config.routes:
+            try:
+                yield find("route", name)(self._dispatch)
+            except NotFound as error:
+                raise RouteError(f"routes: {error}") from error
 
     def _gateways(self) -> Iterator[Gateway]:
         for domain, options in self._config.components.items():

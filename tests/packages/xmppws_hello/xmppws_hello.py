@@ -10,12 +10,14 @@ from aiohttp import web
 from xmppws.config import Opt, Section
 from xmppws.core.adhoc import Call, Done, adhoc
 from xmppws.core.admin import AdminError, admin_command
+from xmppws.core.dispatch import Dispatch
 from xmppws.core.events import MessageFromUser
 from xmppws.core.hooks import Phase, Verdict
 from xmppws.core.module import Module, Target, iq_get, keyvalue_store, on
 from xmppws.core.router import Request, Stream
 from xmppws.core.web import Refuse, Socket, WebRequest, http_get, http_post, websocket
-from xmppws.errors import End
+from xmppws.errors import End, ServiceUnavailable
+from xmppws.jid import Jid
 from xmppws.stream.framing import Open
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza
@@ -145,3 +147,25 @@ class Repeats:
 
     def closed(self, end: End) -> None:
         pass
+
+
+class Cave:
+    """A route: whoever writes to an address at cave.example hears an echo."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self.dispatch = dispatch
+        self.open = False
+
+    def start(self) -> None:
+        self.open = True
+
+    async def stop(self) -> None:
+        self.open = False
+
+    def owns(self, to: Jid) -> bool:
+        return to.domain == "cave.example"
+
+    def deliver(self, stanza: Stanza) -> Awaitable[None] | None:
+        if stanza.kind != "message" or not self.open:
+            raise ServiceUnavailable("A cave answers messages alone")
+        return self.dispatch.send(stanza.addressed(to=stanza.sender, sender=stanza.to))

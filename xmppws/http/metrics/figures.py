@@ -24,7 +24,7 @@ from xmppws.core.histogram import Histogram
 from xmppws.core.host import Host
 from xmppws.core.router import KnowsLogins
 from xmppws.core.stores import Storage
-from xmppws.errors import Reason, Side
+from xmppws.errors import OF_UPSTREAM, Reason, Side
 from xmppws.http.causes import Cause
 from xmppws.http.endpoint import Endpoint
 
@@ -113,6 +113,8 @@ class Figures(Collector):
             "xmppws_streams_ended", "WebSockets that ended, why, and who ended them.", labels=["host", "reason", "by"]
         )
         for domain, reason, side in product(self._domains, Reason, Side):
+            if (side is Side.UPSTREAM) != (reason in OF_UPSTREAM):
+                continue  # The one is never without the other.
             ends.add_metric([domain, reason.id, side.value], self.endpoint.ends[domain, reason, side])
         yield ends
 

@@ -125,7 +125,10 @@ class Gateways:
         """The domains of those who are attached."""
         return tuple(sorted(self._attached))
 
-    def stop(self) -> None:
+    def start(self) -> None:
+        """Do nothing: components come by themselves."""
+
+    async def stop(self) -> None:
         """End all connections."""
         for stream in (*self._attached.values(), *self.strangers):
             stream.end(SystemShutdown("The server is stopping"))
