@@ -175,6 +175,8 @@ class Reason(Enum):
     TOKEN_EXPIRED = ("token-expired", 1008, "The token that the client logged in with has expired.")
     TOKEN_INVALID = ("token-invalid", 1008, "The client showed a token that lets nobody in.")
     IDLE = ("idle", 1008, "The page was subscribed to nothing for long.")
+    STREAM_MANAGEMENT = ("stream-management", 1000, "The client broke the rules of stream management (XEP-0198).")
+    UNACKNOWLEDGED = ("unacknowledged", 1008, "The client did not acknowledge what was sent to it.")
     REPLACED = ("replaced", 1000, "A newer session took over the resource.")
     ACCOUNT_DELETED = ("account-deleted", 1000, "The account was deleted.")
     KICKED = ("kicked", 1008, "An admin ended the session.")
@@ -208,6 +210,8 @@ class StreamError(XmppError):
     """An error that ends the stream. `reason` defaults to the one that every error of the condition has."""
 
     default: ClassVar[Reason]
+    specific: bytes = b""
+    """The application's own condition beside the RFC's, as XML (RFC 6120 section 4.9.4)."""
 
     def __init__(self, text: str = "", reason: Reason | None = None) -> None:
         super().__init__(text)
@@ -309,6 +313,11 @@ class RestrictedXml(StreamError):
 class SystemShutdown(StreamError):
     condition = "system-shutdown"
     default = Reason.SHUTDOWN
+
+
+class UndefinedCondition(StreamError):
+    condition = "undefined-condition"
+    default = Reason.STREAM_MANAGEMENT
 
 
 class UnsupportedStanzaType(StreamError):

@@ -15,7 +15,8 @@ from xmppws.errors import (
     StreamPolicyViolation,
 )
 from xmppws.jid import Jid
-from xmppws.stream.c2s import _HANDLERS, Attempt, Bind, Event, Negotiation, Offer, Reply, State, Step
+from xmppws.stream import sm
+from xmppws.stream.c2s import _HANDLERS, Attempt, Bind, Event, Negotiation, Offer, Reply, Resume, State, Step
 from xmppws.stream.sasl import AccountWanted, KeysWanted, PasswordWanted, TokenWanted
 from xmppws.stream.sasl.keys import derive
 from xmppws.stream.sasl.scram import HASHES
@@ -33,6 +34,8 @@ MESSAGES = {
     Event.RESPONSE: f"<response xmlns='{ns.SASL}'/>",
     Event.ABORT: f"<abort xmlns='{ns.SASL}'/>",
     Event.STANZA: BIND_IQ.format(""),
+    Event.RESUME: f"<resume xmlns='{ns.STREAM_MANAGEMENT}' previd='p' h='7'/>",
+    Event.ENABLE: f"<enable xmlns='{ns.STREAM_MANAGEMENT}'/>",
     Event.OTHER: "<other xmlns='urn:x'/>",
 }
 
@@ -110,11 +113,20 @@ def test_received_follows_the_table(state: State, event: Event) -> None:
         return
     made = negotiation(state)
     if (state, event) in _HANDLERS:
-        assert isinstance(made.received(xml(MESSAGES[event])), Reply | Bind)
+        assert isinstance(made.received(xml(MESSAGES[event])), Reply | Bind | Resume)
         return
     with pytest.raises(NotAuthorized, match="Log in and bind"):
         made.received(xml(MESSAGES[event]))
     assert made.state is state
+
+
+def test_going_on_with_a_session_in_place_of_binding() -> None:
+    made = negotiation(State.BINDING)
+    early = made.received(xml(MESSAGES[Event.ENABLE]))
+    assert early == Reply((sm.failed("unexpected-request"),))
+    assert made.received(xml(MESSAGES[Event.RESUME])) == Resume("p", 7)
+    made.resumed()
+    assert made.state is State.BOUND
 
 
 @pytest.mark.parametrize("state", State)

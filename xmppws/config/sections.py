@@ -30,6 +30,17 @@ class HostC2S(Section, frozen=True, kw_only=True):
     max_stanza_size: Annotated[
         Size, Opt("Largest stanza of a client that is logged in.", minimum=10_000, maximum=64 * MIB)
     ] = 256 * KIB
+    resume_timeout: Annotated[
+        Duration,
+        Opt("How long a session outlives its connection, when the client can resume it.", minimum=0, maximum=DAY),
+    ] = 10 * MINUTE
+    max_unacked: Annotated[
+        int, Opt("Stanzas that a client may leave unacknowledged until its session ends.", minimum=100, maximum=MILLION)
+    ] = 1000
+    max_unacked_size: Annotated[Size, Opt("Bytes of them.", minimum=64 * KIB, maximum=1024 * MIB)] = 2 * MIB
+    max_hibernating: Annotated[
+        int, Opt("Sessions of one account without a connection; the oldest makes room.", minimum=1, maximum=100)
+    ] = 10
     # RFC 6120 section 6.4.5 advises 2 to 5 retries.
     max_auth_attempts: Annotated[int, Opt("Failed logins until a connection is closed.", minimum=1, maximum=20)] = 3
     max_host_connections: Annotated[

@@ -30,6 +30,15 @@ class Expiry:
         self._expiring.end(NotAuthorized("Log in again with a new token", Reason.TOKEN_EXPIRED))
 
 
+class Timed(Protocol):
+    """What can be asked. `due` belongs to the sweep."""
+
+    due: int
+
+    def check(self, now: float) -> float | None:
+        """Do what is due, and return when to be asked again, or None for never."""
+
+
 class Sweep(Protocol):
     """Asks each of those that were added at its time; `clock` gives monotonic seconds."""
 
@@ -37,10 +46,10 @@ class Sweep(Protocol):
     def clock(self) -> Callable[[], float]:
         """Return the clock whose seconds count."""
 
-    def add(self, timed: Expiry, when: float) -> None:
+    def add(self, timed: Timed, when: float) -> None:
         """Ask at `when`."""
 
-    def remove(self, timed: Expiry) -> None:
+    def remove(self, timed: Timed) -> None:
         """Ask no more."""
 
 

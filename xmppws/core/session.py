@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
+from xmppws.errors import Reason, StreamResourceConstraint
 from xmppws.jid import Jid
+from xmppws.stream.sm import REQUEST, Acks
 from xmppws.xml.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -20,12 +23,13 @@ class Session:
     `presence` is its last undirected presence while it is available, else None, and `priority` belongs to it. It is
     `interested` once it has asked for the roster (RFC 6121 section 2.2). `directed` holds to whom it has sent presence
     directly (section 4.6). `lang` is what its stanzas are written in where they do not say, "" if that is unknown.
-    `identity` is what its token says, None where it has none.
+    `identity` is what its token says, None where it has none. `acks` counts its stanzas, once the client wants that.
     """
 
     __slots__ = (
         "_caught_up",
         "account",
+        "acks",
         "directed",
         "host",
         "identity",
@@ -48,13 +52,25 @@ class Session:
         self.interested = False
         self.lang = ""
         self.directed: set[Jid] | None = None
+        self.acks: Acks | None = None
         # While the client reads too slowly: done when it has caught up.
         self._caught_up: asyncio.Future[None] | None = None
 
     def send(self, stanza: Stanza) -> None:
         """Send a stanza to the client."""
         self.host.traffic.sent[stanza.kind] += 1
-        self.stream.send(stanza.wire)
+        if self.acks is None:
+            self.stream.send(stanza.wire)
+        else:
+            self._send_counted(self.acks, stanza)
+
+    def _send_counted(self, acks: Acks, stanza: Stanza) -> None:
+        if acks.sent(stanza, time.time()):
+            self.stream.send(stanza.wire, REQUEST)
+        else:
+            self.stream.send(stanza.wire)
+        if acks.is_full:
+            self.stream.end(StreamResourceConstraint("Too much was not acknowledged", Reason.UNACKNOWLEDGED))
 
     async def writable(self) -> None:
         """Wait until the client has read what it was sent, as who sends much at once does; or until it is gone."""

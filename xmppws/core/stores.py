@@ -158,6 +158,9 @@ class Stores(Protocol):
     def archive(self, name: str) -> Archive:
         """Return the archive of that name."""
 
+    def settled(self) -> asyncio.Future[bool] | None:
+        """Return what is done when all writes that were begun are durable, or have failed; None when they are."""
+
     async def purge(self, owner: str) -> None:
         """Remove an owner's data from every store of the host, in one transaction."""
 

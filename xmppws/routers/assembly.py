@@ -53,8 +53,7 @@ class Routers:
 
     def _make(self, domain: str, options: HostOptions) -> Router:
         if options.router == "local":
-            attempts = options.c2s.max_auth_attempts
-            return LocalRouter(self._hosts[domain], max_auth_attempts=attempts, sweep=self._sweep)
+            return LocalRouter(self._hosts[domain], options.c2s, sweep=self._sweep)
         try:
             if options.router == "upstream":
                 return self._upstream(domain, options)

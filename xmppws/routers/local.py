@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Awaitable
 from math import ceil
+from typing import Any
 
+from xmppws.config import HostC2S
 from xmppws.core.auth import Identity, Unavailable
 from xmppws.core.expiry import Expiry, Sweep, expire
 from xmppws.core.host import Host
@@ -21,14 +24,19 @@ from xmppws.errors import (
     End,
     ResourceConstraint,
     SaslTemporaryAuthFailure,
+    StreamConflict,
+    UnsupportedStanzaType,
     UnsupportedVersion,
 )
 from xmppws.jid import InvalidJid, Jid
 from xmppws.routers.guest import Guest
-from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Step
+from xmppws.routers.resumption import Resumptions, deliver_again
+from xmppws.stream import sm
+from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Resume, Step
 from xmppws.stream.framing import Open
 from xmppws.stream.sasl import AccountWanted, KeysWanted, TokenWanted
 from xmppws.stream.sasl.scram import HASHES
+from xmppws.stream.sm import Acks
 from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import iq
@@ -40,12 +48,13 @@ log = logging.getLogger("xmppws.login")
 class LocalRouter:
     """Serves the streams of one host of this server."""
 
-    def __init__(self, host: Host, *, max_auth_attempts: int, sweep: Sweep) -> None:
+    def __init__(self, host: Host, limits: HostC2S, *, sweep: Sweep) -> None:
         self.host = host
         self.traffic = host.traffic
         self.providers = Providers(host.providers)
         self.sweep = sweep
-        self._max_attempts = max_auth_attempts
+        self.limits = limits
+        self.resumptions = Resumptions(host, sweep, limits.resume_timeout, limits.max_hibernating)
         self.refresh()
 
     @property
@@ -58,8 +67,8 @@ class LocalRouter:
     def refresh(self) -> None:
         """Make the offer anew, after a module was reloaded too."""
         self._offered_by = self.providers.mechanisms()
-        features = b"".join(module.stream_features for module in self.host.modules.values())
-        self._offer = Offer.of(self.host.domain, self.providers.offered(), features, self._max_attempts)
+        features = sm.FEATURE + b"".join(module.stream_features for module in self.host.modules.values())
+        self._offer = Offer.of(self.host.domain, self.providers.offered(), features, self.limits.max_auth_attempts)
 
     def accept(self, stream: Stream, request: Request) -> LocalStream:
         """Make the handler of a new stream."""
@@ -98,15 +107,35 @@ class LocalStream:
     def received(self, root: Element) -> Awaitable[None] | None:
         """Take an element: a stanza once the client is bound."""
         if self._session is not None:
-            pending = self._router.host.dispatch.from_client(self._session, root)
+            pending = self._from_client(self._session, root)
         else:
             assert self._negotiation is not None
             pending = self._take(self._negotiation.received(root))
         return pending if pending is None or self._guest is None else self._guest.awaiting(pending)
 
+    def _from_client(self, session: Session, root: Element) -> Awaitable[None] | None:
+        try:
+            pending = self._router.host.dispatch.from_client(session, root)
+        except UnsupportedStanzaType:
+            if not self._manage(session, root):
+                raise
+            return None
+        acks = session.acks
+        if acks is not None:
+            if pending is not None:
+                return self._counted(pending, acks)
+            acks.count()
+        return pending
+
+    async def _counted(self, pending: Awaitable[None], acks: Acks) -> None:
+        await pending
+        acks.count()
+
     def probe(self) -> None:
-        """Send an XMPP ping; any answer shows that the client is there."""
-        if self._session is not None:
+        """Ask for an acknowledgement, or send an XMPP ping; any answer shows that the client is there."""
+        if self._session is not None and self._session.acks is not None:
+            self._stream.send(sm.REQUEST)
+        elif self._session is not None:
             host = self._router.host
             self._session.send(
                 iq("get", element(ns.PING, "ping"), to=self._session.jid, sender=host.jid, id=host.new_id())
@@ -124,9 +153,10 @@ class LocalStream:
     def closed(self, end: End) -> None:
         """End the session."""
         ended = None
-        if self._session is not None:
+        # Else it goes on with another stream.
+        if self._session is not None and self._session.stream is self._stream:
             self._session.reads(True)
-            ended = self._router.host.unbind(self._session, end)
+            ended = self._end_session(self._session, end)
         if self._guest is not None:
             self._guest.leave(ended)
         if self._expiry is not None:
@@ -137,6 +167,8 @@ class LocalStream:
             self._reply(step)
         elif isinstance(step, Bind):
             self._bind(step)
+        elif isinstance(step, Resume):
+            self._resume(step)
         elif wait := self._stream.count_login():
             told = f"Too many log-ins from your address; try again in {ceil(wait)} s"
             assert self._negotiation is not None
@@ -211,9 +243,81 @@ class LocalStream:
             return
         self._session.lang = self._lang
         self._reply(negotiation.bound(bind, self._session.jid))
+        self._begin(self._session)
+
+    def _begin(self, session: Session) -> None:
+        """Let a session begin, or go on, with this stream."""
+        identity = self._login.identity if self._login is not None else None
+        self._session = session
         self._negotiation = self._login = None
         if identity is not None:
+            session.identity = identity
             self._expiry = expire(self._stream, identity.expires, self._router.sweep)
+
+    # --- Stream management, XEP-0198 ---
+
+    def _manage(self, session: Session, root: Element) -> bool:
+        """Take what is about stanzas and none itself; tell whether it is that."""
+        tag = root.tag
+        if tag == sm.R:
+            if session.acks is not None:
+                self._acknowledge(session.acks)
+        elif tag == sm.A:
+            if session.acks is not None:
+                session.acks.acknowledge(sm.read_h(root))
+        elif tag == sm.ENABLE:
+            self._enable(session, root)
+        elif tag == sm.RESUME:
+            self._stream.send(sm.failed("unexpected-request"))
+        else:
+            return False
+        return True
+
+    def _enable(self, session: Session, root: Element) -> None:
+        if session.acks is not None:
+            # Section 3: "the server MUST NOT ... honor" a second one.
+            self._stream.send(sm.failed("unexpected-request"))
+            return
+        limits, resumptions = self._router.limits, self._router.resumptions
+        wanted = root.get("resume", "") in ("true", "1") and resumptions.timeout > 0 and self._guest is None
+        id = resumptions.add(session) if wanted else ""
+        self._stream.send(sm.enabled(id, resumptions.timeout))
+        session.acks = Acks(limits.max_unacked, limits.max_unacked_size)
+
+    def _acknowledge(self, acks: Acks) -> None:
+        # Acknowledged means durable: what the handled stanzas have begun to write, and no more, is waited for.
+        handled, written = acks.handled, self._router.host.stores.settled()
+        if written is None:
+            self._stream.send(sm.answer(handled))
+        else:
+            written.add_done_callback(lambda _: self._stream.send(sm.answer(handled)))
+
+    def _resume(self, resume: Resume) -> None:
+        negotiation, resumptions = self._negotiation, self._router.resumptions
+        assert negotiation is not None and negotiation.jid is not None
+        session = resumptions.find(resume.id, negotiation.jid)
+        if session is None or session.acks is None:
+            self._reply(Reply((sm.failed("item-not-found"),)))
+            return
+        again = session.acks.resume(resume.h)
+        older, session.stream = session.stream, self._stream
+        if not resumptions.wake(session, older):
+            older.end(StreamConflict("The session goes on with another stream"))
+        negotiation.resumed()
+        session.lang = self._lang
+        self._begin(session)
+        self._stream.send(sm.resumed(resume.id, session.acks.handled), *again)
+
+    def _end_session(self, session: Session, end: End) -> asyncio.Future[Any] | None:
+        resumptions = self._router.resumptions
+        if session.acks is None:
+            return self._router.host.unbind(session, end)
+        if resumptions.hibernate(session, end):
+            return None
+        left = resumptions.end(session)
+        ended = self._router.host.unbind(session, end)
+        deliver_again(self._router.host, session, left)
+        return ended
 
     def _device(self, account: Jid, identity: Identity | None) -> str:
         """Return the resource that the device in a token makes, "" for none."""

@@ -39,6 +39,9 @@ class Database(Protocol):
         Nobody needs to await it: then a failure is only logged. Raises `StorageError` when too many are under way.
         """
 
+    def settled(self) -> asyncio.Future[bool] | None:
+        """Return what is done when all writes that were begun are durable, or have failed; None when they are."""
+
     async def open(self) -> None:
         """Connect and bring the tables up to date."""
 

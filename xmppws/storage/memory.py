@@ -61,6 +61,9 @@ class MemoryStores:
         """Return the archive of that name."""
         return MemoryArchive(self._tables["archive", name], self._ids)
 
+    def settled(self) -> None:
+        """Return None: what is written is as durable as it gets."""
+
     async def purge(self, owner: str) -> None:
         """Remove an owner's data from every store of the host."""
         for table in self._tables.values():

@@ -66,6 +66,10 @@ class SqlStores:
         """Return the archive of that name."""
         return SqlArchive(self._database, self._host, name, self._ids)
 
+    def settled(self) -> asyncio.Future[bool] | None:
+        """Return what is done when all writes that were begun are durable; None when they are."""
+        return self._database.settled()
+
     async def purge(self, owner: str) -> None:
         """Remove an owner's data from every store of the host, in one transaction."""
         await self._database.write(

@@ -60,6 +60,7 @@ class SqliteDatabase:
         self._busy_timeout_s = busy_timeout_s
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._is_open = False
+        self._under_way = 0
         self.writing = Writing(self._calls.qsize)
 
     async def open(self) -> None:
@@ -98,6 +99,7 @@ class SqliteDatabase:
             await self._room.wait()
         self._check_open()
         counts: asyncio.Future[list[int]] = self._loop.create_future()
+        self._under_way += 1
         self._calls.put(_Call(statements, counts))
         return await counts
 
@@ -107,8 +109,14 @@ class SqliteDatabase:
         if self._calls.qsize() >= HARD_CAPACITY:
             raise StorageError(f"{self._path}: {HARD_CAPACITY} writes are waiting for the disk already")
         future: asyncio.Future[R] = self._loop.create_future()
+        self._under_way += 1
         self._calls.put(_Call(statements, future, result))
         return future
+
+    def settled(self) -> asyncio.Future[bool] | None:
+        """Return what is done when all writes that were begun are durable, or have failed; None when they are."""
+        # One thread writes in the order in which it was asked, so what says nothing is done after all that was said.
+        return self.submit((), True) if self._under_way else None
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -219,6 +227,7 @@ class SqliteDatabase:
     # Back in the event loop.
 
     def _resolve(self, group: list[_Call], outcomes: Sequence[_Outcome]) -> None:
+        self._under_way -= len(group)
         for call, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, StorageError):
                 _reject(call.future, outcome)

@@ -10,7 +10,7 @@ then given. It holds nothing once the client is bound.
 | AUTHENTICATING | `<auth/>`                          |
 | RESPONDING     | `<response/>` to our challenge     |
 | AUTHENTICATED  | the `<open/>` that restarts        |
-| BINDING        | the IQ that binds a resource       |
+| BINDING        | the IQ that binds, or `<resume/>`  |
 | BOUND          | nothing: stanzas go to dispatch    |
 """
 
@@ -40,7 +40,7 @@ from xmppws.errors import (
     StreamPolicyViolation,
 )
 from xmppws.jid import InvalidJid, Jid
-from xmppws.stream import framing
+from xmppws.stream import framing, sm
 from xmppws.stream.sasl import (
     AccountWanted,
     Challenge,
@@ -89,6 +89,8 @@ class Event(Enum):
     RESPONSE = "response"
     ABORT = "abort"
     STANZA = "stanza"
+    RESUME = "resume"
+    ENABLE = "enable"
     OTHER = "other"
 
 
@@ -144,7 +146,15 @@ class Bind:
     iq: Stanza
 
 
-Step: TypeAlias = Reply | KeysWanted | PasswordWanted | TokenWanted | AccountWanted | Bind
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The client wants to go on with a session (XEP-0198); answer with `resumed()`, or refuse it with a `Reply`."""
+
+    id: str
+    h: int
+
+
+Step: TypeAlias = Reply | KeysWanted | PasswordWanted | TokenWanted | AccountWanted | Bind | Resume
 
 
 class Negotiation:
@@ -221,6 +231,10 @@ class Negotiation:
         payload = element(ns.BIND, "bind")
         child(payload, ns.BIND, "jid", text=jid.text)
         return Reply((bind.iq.result(payload).wire,))
+
+    def resumed(self) -> None:
+        """Note that a session goes on."""
+        self.state = State.BOUND
 
     def bind_refused(self, bind: Bind, error: StanzaError) -> Reply:
         """Refuse the resource; the client may ask for another."""
@@ -313,6 +327,13 @@ class Negotiation:
             return Reply((iq.error(mistake).wire,))
         return Bind(request.findtext(f"{{{ns.BIND}}}resource") or "", iq)
 
+    def _resume(self, root: Element) -> Step:
+        return Resume(root.get("previd", ""), sm.read_h(root))
+
+    def _too_early(self, root: Element) -> Step:
+        # XEP-0198 section 3: counting begins after a resource is bound.
+        return Reply((sm.failed("unexpected-request"),))
+
 
 _OTHERS: Final[dict[str, Callable[[], Mechanism]]] = {anonymous.NAME: Anonymous, oauthbearer.NAME: OAuthBearer}
 _HANDLERS: Final[dict[tuple[State, Event], Callable[[Negotiation, Element], Step]]] = {
@@ -323,9 +344,14 @@ _HANDLERS: Final[dict[tuple[State, Event], Callable[[Negotiation, Element], Step
     (State.RESPONDING, Event.RESPONSE): Negotiation._response,
     (State.RESPONDING, Event.ABORT): Negotiation._abort,
     (State.BINDING, Event.STANZA): Negotiation._bind,
+    (State.BINDING, Event.RESUME): Negotiation._resume,
+    (State.BINDING, Event.ENABLE): Negotiation._too_early,
 }
-_EVENTS: Final = {f"{{{ns.SASL}}}{event.value}": event for event in (Event.AUTH, Event.RESPONSE, Event.ABORT)} | {
-    f"{{{ns.CLIENT}}}{kind}": Event.STANZA for kind in ("message", "presence", "iq")
+_EVENTS: Final = {
+    **{f"{{{ns.SASL}}}{event.value}": event for event in (Event.AUTH, Event.RESPONSE, Event.ABORT)},
+    **{f"{{{ns.CLIENT}}}{kind}": Event.STANZA for kind in ("message", "presence", "iq")},
+    sm.RESUME: Event.RESUME,
+    sm.ENABLE: Event.ENABLE,
 }
 
 

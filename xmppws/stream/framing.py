@@ -165,12 +165,13 @@ def features(content: bytes) -> bytes:
 def stream_error(error: StreamError) -> bytes:
     """Write a stream error (RFC 6120 section 4.9.2). Its text begins with the stable reason id."""
     return (
-        b'<stream:error xmlns:stream="%b"><%b xmlns="%b"/><text xmlns="%b" xml:lang="en">%b</text></stream:error>'
+        b'<stream:error xmlns:stream="%b"><%b xmlns="%b"/><text xmlns="%b" xml:lang="en">%b</text>%b</stream:error>'
         % (
             ns.STREAM.encode(),
             error.condition.encode(),
             ns.STREAM_ERRORS.encode(),
             ns.STREAM_ERRORS.encode(),
             text(error.end.text),
+            error.specific,
         )
     )

@@ -172,6 +172,11 @@ def kept(kind: str, type: str, content: bytes, *, to: Jid | None, sender: Jid | 
     return Stanza(kind, type, element(ns.CLIENT, kind), to, sender, content)
 
 
+def revived(kind: str, type: str, content: bytes, *, to: Jid | None, sender: Jid | None) -> Stanza:
+    """Return a stanza from the `content` that was kept of it, with its element: to be handled like a new one."""
+    return Stanza(kind, type, reparse(_BEGINNINGS[kind] + content), to, sender, content)
+
+
 def error_element(error: StanzaError) -> Element:
     """Build the `<error/>` of a stanza error (RFC 6120 section 8.3.2)."""
     made = element(ns.CLIENT, "error", {"type": error.type})

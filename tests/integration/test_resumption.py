@@ -1,0 +1,227 @@
+"""XEP-0198 on real sockets: acknowledgements, resumption, and what becomes of a session that nobody resumes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from msgspec.structs import replace
+
+from clients import CLIENT, Client, connected, logged_in
+from servers import PASSWORDS, Running, config, running
+from xmppws.config import Storage
+from xmppws.jid import Jid
+
+SM = "urn:xmpp:sm:3"
+FAILED = f"{{{SM}}}failed"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Running]:
+    async with running(config()) as started:
+        yield started
+
+
+async def enable(client: Client) -> str:
+    """Enable stream management with resumption, and return the id."""
+    await client.send(f"<enable xmlns='{SM}' resume='true'/>")
+    enabled = await client.receive_until("enabled")
+    assert enabled.get("resume") == "true" and enabled.get("max") == "600"
+    return enabled.get("id") or ""
+
+
+async def handled(client: Client) -> int:
+    """Ask how many stanzas the server has handled."""
+    await client.send(f"<r xmlns='{SM}'/>")
+    return int((await client.receive_until("a")).get("h") or -1)
+
+
+async def acknowledge(client: Client, h: int) -> None:
+    await client.send(f"<a xmlns='{SM}' h='{h}'/>")
+
+
+async def log_in_again(client: Client, name: str = "alice") -> None:
+    await client.open()
+    await client.authenticate(name, PASSWORDS[name])
+    await client.open()
+
+
+async def resume(client: Client, id: str, h: int, name: str = "alice") -> ElementTree.Element:
+    await log_in_again(client, name)
+    await client.send(f"<resume xmlns='{SM}' previd='{id}' h='{h}'/>")
+    while (answer := await client.receive()).tag not in (f"{{{SM}}}resumed", FAILED):
+        assert answer.tag.startswith("{http://etherx.jabber.org/streams}"), answer.tag
+    return answer
+
+
+def session_of(server: Running, name: str = "alice") -> Any:
+    return server.server.hosts["localhost"].sessions.of(Jid.parse(f"{name}@localhost"))
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def cut(client: Client) -> None:
+    """Lose the connection without a word."""
+    connection: Any = client.socket._response.connection
+    connection.transport.abort()
+
+
+async def test_stanzas_are_counted(server: Running) -> None:
+    async with logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
+        await enable(alice)
+        assert await handled(alice) == 0
+        await alice.message("bob@localhost", "one")
+        await alice.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+        assert await handled(alice) == 2
+        # A nonza is none.
+        assert await handled(alice) == 2
+
+
+async def test_resuming_after_the_connection_was_lost(server: Running) -> None:
+    async with AsyncExitStack() as stack:
+        bob = await stack.enter_async_context(logged_in(server.url, "bob", PASSWORDS["bob"]))
+        alice = await stack.enter_async_context(logged_in(server.url, "alice", PASSWORDS["alice"]))
+        id = await enable(alice)
+        for number in range(3):
+            await bob.message(alice.jid, f"seen {number}")
+        assert [await alice.body() for _ in range(3)] == ["seen 0", "seen 1", "seen 2"]
+        await alice.message(bob.jid, "before")
+        assert await bob.body() == "before"
+        await cut(alice)
+        await eventually(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
+        for number in range(3):
+            await bob.message(alice.jid, f"missed {number}")
+        async with connected(server.url) as again:
+            # Two of three were acknowledged by the resumption itself.
+            answer = await resume(again, id, 2)
+            assert (answer.get("previd"), answer.get("h")) == (id, "1")
+            bodies = [await again.body() for _ in range(4)]
+            assert bodies == ["seen 2", "missed 0", "missed 1", "missed 2"]
+            await again.message(bob.jid, "after")
+            assert await bob.body() == "after"
+            assert await handled(again) == 2
+            assert len(session_of(server)) == 1 and session_of(server)[0].jid.text == alice.jid
+            await acknowledge(again, 6)
+            await bob.message(alice.jid, "live")
+            assert await again.body() == "live"
+
+
+async def test_resuming_while_the_old_connection_lives(server: Running) -> None:
+    async with logged_in(server.url, "alice", PASSWORDS["alice"]) as alice, connected(server.url) as again:
+        id = await enable(alice)
+        assert (await resume(again, id, 0)).get("h") == "0"
+        condition, _, _ = await alice.expect_end()
+        assert condition == "conflict"
+        await again.message(alice.jid, "to myself")
+        assert await again.body() == "to myself"
+        assert len(session_of(server)) == 1
+
+
+@pytest.mark.parametrize("which", ["unknown", "foreign", "ended"])
+async def test_what_cannot_be_resumed(server: Running, which: str) -> None:
+    async with logged_in(server.url, "bob", PASSWORDS["bob"]) as bob, connected(server.url) as alice:
+        id = "unknown" if which == "unknown" else await enable(bob)
+        if which == "ended":
+            await bob.close()
+        answer = await resume(alice, id, 0, "bob" if which == "ended" else "alice")
+        assert answer.tag == FAILED and answer[0].tag.endswith("}item-not-found")
+        # It may bind a resource in place of it.
+        result = await alice.iq("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
+        assert result.get("type") == "result"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        f"<a xmlns='{SM}' h='1'/>",
+        f"<a xmlns='{SM}'/>",
+        f"<a xmlns='{SM}' h='-1'/>",
+        f"<a xmlns='{SM}' h='4294967296'/>",
+    ],
+)
+async def test_what_was_never_sent_cannot_be_acknowledged(server: Running, wrong: str) -> None:
+    async with logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
+        await enable(alice)
+        await alice.send(wrong)
+        condition, text, code = await alice.expect_end()
+        assert (condition, code) == ("undefined-condition", 1000) and text.startswith("stream-management: ")
+        await eventually(lambda: not session_of(server))
+
+
+async def test_enabling_twice_or_too_early(server: Running) -> None:
+    async with connected(server.url) as alice:
+        await log_in_again(alice)
+        await alice.send(f"<enable xmlns='{SM}' resume='true'/>")
+        assert (await alice.receive()).tag == FAILED
+        await alice.iq("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
+        await enable(alice)
+        await alice.send(f"<enable xmlns='{SM}'/>")
+        assert (await alice.receive()).tag == FAILED
+        await alice.send(f"<resume xmlns='{SM}' previd='x' h='0'/>")
+        assert (await alice.receive()).tag == FAILED
+
+
+async def test_a_session_that_nobody_resumes() -> None:
+    async with running(config(resume_timeout=1.0)) as server:
+        async with logged_in(server.url, "bob", PASSWORDS["bob"]) as bob:
+            async with logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
+                await alice.send(f"<enable xmlns='{SM}' resume='true'/>")
+                id = (await alice.receive_until("enabled")).get("id") or ""
+                await alice.message(bob.jid, "hello")
+                await bob.body()
+                await cut(alice)
+                await eventually(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
+                await bob.message("alice@localhost", "to the account")
+                await bob.message(alice.jid, "to the client")
+                await bob.send(
+                    f"<iq xmlns='jabber:client' type='get' id='q' to='{alice.jid}'><ping xmlns='urn:xmpp:ping'/></iq>"
+                )
+                # The request is answered when the session is over, for nobody will.
+                error = await bob.receive_until("iq")
+                assert (error.get("id"), error.get("type")) == ("q", "error")
+            assert not session_of(server)
+            async with connected(server.url) as late:
+                assert (await resume(late, id, 0)).tag == FAILED
+        async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as alice:
+            await alice.send("<presence xmlns='jabber:client'/>")
+            found = [await alice.receive_until("message") for _ in range(2)]
+            assert [each.findtext(f"{CLIENT}body") for each in found] == ["to the account", "to the client"]
+            assert all(each.find("{urn:xmpp:delay}delay") is not None for each in found)
+
+
+async def test_a_client_that_acknowledges_nothing() -> None:
+    async with running(config(max_unacked=100)) as server:
+        async with (
+            logged_in(server.url, "bob", PASSWORDS["bob"]) as bob,
+            logged_in(server.url, "alice", PASSWORDS["alice"]) as alice,
+        ):
+            await enable(alice)
+            for number in range(101):
+                await bob.message(alice.jid, str(number))
+            condition, text, _ = await alice.expect_end()
+            assert condition == "resource-constraint" and text.startswith("unacknowledged: ")
+            await eventually(lambda: not session_of(server))
+            async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as again:
+                await again.send("<presence xmlns='jabber:client'/>")
+                # Nothing was lost: what was not acknowledged waits in its mailbox.
+                assert [await again.body() for _ in range(101)] == [str(number) for number in range(101)]
+
+
+async def test_acknowledged_is_durable(tmp_path: Path) -> None:
+    settings = replace(config(), data_dir=tmp_path, storage=Storage(url=f"sqlite:{tmp_path / 'x.sqlite'}"))
+    async with running(settings) as server, logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
+        await enable(alice)
+        for number in range(20):
+            await alice.message("bob@localhost", str(number))
+        assert await handled(alice) == 20
+        stores = server.server.hosts["localhost"].stores
+        assert await stores.archive("offline").count("bob") == 20
