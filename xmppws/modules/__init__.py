@@ -10,6 +10,7 @@ from xmppws.core.module import Module
 from xmppws.modules.adhoc import Adhoc
 from xmppws.modules.blocking import Blocking
 from xmppws.modules.caps import Caps
+from xmppws.modules.carbons import Carbons
 from xmppws.modules.contact_addresses import ContactAddresses
 from xmppws.modules.disco import Disco
 from xmppws.modules.lastactivity import LastActivity
@@ -30,6 +31,7 @@ _MODULES: Final = (
     Adhoc,
     Blocking,
     Caps,
+    Carbons,
     ContactAddresses,
     Disco,
     LastActivity,
