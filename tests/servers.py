@@ -63,14 +63,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Config | None = None) -> AsyncIterator[Running]:
+async def running(settings: Config | None = None, *, new_accounts: bool = True) -> AsyncIterator[Running]:
     """Run a server in this process, with the accounts of `PASSWORDS` on every local host that keeps accounts."""
     server = Server(settings or config())
     await server.start()
     try:
         for host in server.hosts.values():
             for provider in host.providers:
-                if isinstance(provider, Accounts):
+                if new_accounts and isinstance(provider, Accounts):
                     await provider.create_many(PASSWORDS)
         yield Running(server)
     finally:

@@ -221,9 +221,12 @@ class Server:
                     stack.push_async_callback(provider.stop)
 
     async def _start_modules(self, stack: AsyncExitStack) -> None:
+        # After the modules have said their last words to those who resume.
+        stack.push_async_callback(self.routers.suspend)
         for module in self._modules():
             await module.start()
             stack.push_async_callback(module.stop)
+        await self.routers.restore()
         stack.push_async_callback(self.end_streams)
 
     def _run(self, stack: AsyncExitStack) -> None:

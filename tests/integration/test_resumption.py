@@ -225,3 +225,61 @@ async def test_acknowledged_is_durable(tmp_path: Path) -> None:
         assert await handled(alice) == 20
         stores = server.server.hosts["localhost"].stores
         assert await stores.archive("offline").count("bob") == 20
+
+
+async def test_resuming_after_a_restart(tmp_path: Path) -> None:
+    settings = replace(config(), data_dir=tmp_path, storage=Storage(url=f"sqlite:{tmp_path / 'x.sqlite'}"))
+    async with AsyncExitStack() as stack:
+        async with running(settings) as server:
+            bob = await stack.enter_async_context(logged_in(server.url, "bob", PASSWORDS["bob"]))
+            alice = await stack.enter_async_context(logged_in(server.url, "alice", PASSWORDS["alice"]))
+            await alice.iq("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+            alice_id, bob_id = await enable(alice), await enable(bob)
+            await bob.message(alice.jid, "not acknowledged")
+            assert await alice.body() == "not acknowledged"
+            await cut(bob)
+            await eventually(lambda: session_of(server, "bob")[0].stream.__class__.__name__ == "Hibernating")
+            await alice.message(bob.jid, "while bob was away")
+            await handled(alice)
+        error = await alice.receive_until("error")
+        assert error[0].tag.endswith("}system-shutdown")
+        async with running(settings, new_accounts=False) as server:
+            assert len(session_of(server)) == len(session_of(server, "bob")) == 1
+            async with connected(server.url) as alice, connected(server.url) as bob:
+                assert (await resume(alice, alice_id, 0)).get("h") == "1"
+                assert await alice.body() == "not acknowledged"
+                assert (await resume(bob, bob_id, 0, "bob")).get("h") == "1"
+                assert await bob.body() == "while bob was away"
+                # Presence, carbons and the counters are as they were.
+                (session,) = session_of(server)
+                assert session.presence is not None
+                async with logged_in(server.url, "alice", PASSWORDS["alice"]) as other:
+                    await other.message("bob@localhost", "from another client")
+                    assert await bob.body() == "from another client"
+                    copy = await alice.receive_until("message")
+                    assert copy.find("{urn:xmpp:carbons:2}sent") is not None
+                assert await handled(alice) == 1
+        # Whoever has resumed is not stored twice, and whoever has not is there after the next restart as well.
+        async with running(settings, new_accounts=False) as server:
+            assert len(session_of(server)) == 1
+
+
+async def test_what_expired_while_the_server_was_away(tmp_path: Path) -> None:
+    settings = replace(
+        config(resume_timeout=1.0), data_dir=tmp_path, storage=Storage(url=f"sqlite:{tmp_path / 'x.sqlite'}")
+    )
+    async with AsyncExitStack() as stack:
+        async with running(settings) as server:
+            bob = await stack.enter_async_context(logged_in(server.url, "bob", PASSWORDS["bob"]))
+            alice = await stack.enter_async_context(logged_in(server.url, "alice", PASSWORDS["alice"]))
+            await alice.send(f"<enable xmlns='{SM}' resume='true'/>")
+            id = (await alice.receive_until("enabled")).get("id") or ""
+            await bob.message(alice.jid, "kept")
+            assert await alice.body() == "kept"
+        async with running(settings, new_accounts=False) as server:
+            await eventually(lambda: not session_of(server))
+            async with connected(server.url) as late:
+                assert (await resume(late, id, 0)).tag == FAILED
+            async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as again:
+                await again.send("<presence xmlns='jabber:client'/>")
+                assert await again.body() == "kept"

@@ -30,6 +30,26 @@ class SessionEnded(Struct, eq=False):
     end: End
 
 
+class SessionSuspended(Struct, eq=False):
+    """The server stops, and a session is stored until it is resumed: handlers put into `state` what they know of it.
+
+    Stopping has no effect.
+    """
+
+    session: Session
+    state: dict[str, str] = field(default_factory=dict)
+
+
+class SessionRestored(Struct, eq=False):
+    """The server has started, and a session is there again: handlers take from `state` what they put there.
+
+    Stopping has no effect.
+    """
+
+    session: Session
+    state: dict[str, str]
+
+
 class AccountEnding(Struct, eq=False):
     """An account is about to lose all its data, and has no session: what others hold of it is to be cancelled.
 

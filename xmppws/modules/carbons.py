@@ -10,7 +10,7 @@ from typing import Final
 
 from xmppws.config import Section
 from xmppws.core.delivery import available
-from xmppws.core.events import MessageFromUser, MessageToUser, SessionEnded
+from xmppws.core.events import MessageFromUser, MessageToUser, SessionEnded, SessionRestored, SessionSuspended
 from xmppws.core.hooks import Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.metrics import counter
@@ -55,10 +55,7 @@ class Carbons(Module):
     @iq_set(ns.CARBONS, "enable", to=Target.SELF)
     def enable(self, iq: Stanza) -> Stanza:
         """Copy to a client from now on (section 4)."""
-        session = self._session(iq)
-        enabled = self._enabled.get(session.account, ())
-        if session not in enabled:
-            self._enabled[session.account] = (*enabled, session)
+        self._enable(self._session(iq))
         return iq.result()
 
     @iq_set(ns.CARBONS, "disable", to=Target.SELF)
@@ -71,6 +68,20 @@ class Carbons(Module):
     def ended(self, event: SessionEnded) -> Verdict:
         """Forget a client that is gone."""
         self._forget(event.session)
+        return None
+
+    @on(SessionSuspended, Phase.OBSERVE)
+    def suspended(self, event: SessionSuspended) -> Verdict:
+        """Let it be stored that a client is copied."""
+        if event.session in self._enabled.get(event.session.account, ()):
+            event.state[self.name] = "enabled"
+        return None
+
+    @on(SessionRestored, Phase.OBSERVE)
+    def restored(self, event: SessionRestored) -> Verdict:
+        """Copy to a client again."""
+        if self.name in event.state:
+            self._enable(event.session)
         return None
 
     @on(MessageFromUser, Phase.COPY)
@@ -117,6 +128,11 @@ class Carbons(Module):
         if session is None:
             raise ItemNotFound
         return session
+
+    def _enable(self, session: Session) -> None:
+        enabled = self._enabled.get(session.account, ())
+        if session not in enabled:
+            self._enabled[session.account] = (*enabled, session)
 
     def _forget(self, session: Session) -> None:
         left = tuple(each for each in self._enabled.get(session.account, ()) if each is not session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -37,19 +37,31 @@ class Routers:
 
     def refresh(self) -> None:
         """Make anew what local routers offer, after a module was reloaded."""
-        for router in self.by_domain.values():
-            if isinstance(router, LocalRouter):
-                router.refresh()
+        for router in self._local():
+            router.refresh()
 
     async def reload(self) -> None:
         """Read again the files that the routers need."""
         for router in self.upstreams.values():
             router.reload()
 
+    async def restore(self) -> None:
+        """Let the sessions be there that were when the server stopped, and could be resumed."""
+        for router in self._local():
+            await router.resumptions.restore()
+
+    async def suspend(self) -> None:
+        """Store those sessions, for the server stops."""
+        for router in self._local():
+            await router.resumptions.suspend()
+
     async def close(self) -> None:
         """End what the routers have begun."""
         if self._resolver is not None:
             await self._resolver.close()
+
+    def _local(self) -> Iterator[LocalRouter]:
+        return (router for router in self.by_domain.values() if isinstance(router, LocalRouter))
 
     def _make(self, domain: str, options: HostOptions) -> Router:
         if options.router == "local":

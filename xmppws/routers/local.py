@@ -54,7 +54,7 @@ class LocalRouter:
         self.providers = Providers(host.providers)
         self.sweep = sweep
         self.limits = limits
-        self.resumptions = Resumptions(host, sweep, limits.resume_timeout, limits.max_hibernating)
+        self.resumptions = Resumptions(host, sweep, limits)
         self.refresh()
 
     @property
@@ -278,11 +278,11 @@ class LocalStream:
             # Section 3: "the server MUST NOT ... honor" a second one.
             self._stream.send(sm.failed("unexpected-request"))
             return
-        limits, resumptions = self._router.limits, self._router.resumptions
+        resumptions = self._router.resumptions
         wanted = root.get("resume", "") in ("true", "1") and resumptions.timeout > 0 and self._guest is None
         id = resumptions.add(session) if wanted else ""
         self._stream.send(sm.enabled(id, resumptions.timeout))
-        session.acks = Acks(limits.max_unacked, limits.max_unacked_size)
+        session.acks = resumptions.acks()
 
     def _acknowledge(self, acks: Acks) -> None:
         # Acknowledged means durable: what the handled stanzas have begun to write, and no more, is waited for.

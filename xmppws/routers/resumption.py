@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from xmppws.config import HostC2S
 from xmppws.core.expiry import Sweep
 from xmppws.core.host import Host
 from xmppws.core.router import Stream
 from xmppws.core.session import Session
-from xmppws.errors import End, Reason, StreamError
+from xmppws.errors import End, Reason, Side, StreamError
 from xmppws.jid import Jid
-from xmppws.stream.sm import Unacked
+from xmppws.routers.suspension import STORE, Suspended, restore, suspend
+from xmppws.stream.sm import Acks, Unacked
 from xmppws.xml.delay import delay
 
 HIBERNATES: Final = frozenset(
@@ -24,26 +28,31 @@ HIBERNATES: Final = frozenset(
         Reason.SLOW_READER,
         Reason.WEBSOCKET_PROTOCOL,
         Reason.INTERNAL,
+        Reason.SHUTDOWN,
     }
 )
 """Ends of a connection that do not end its session."""
 
 
 class Hibernating:
-    """The `core.router.Stream` of a session without a connection: nothing goes anywhere, and all is counted."""
+    """The `core.router.Stream` of a session without a connection: nothing goes anywhere, and all is counted.
 
-    __slots__ = ("_expire", "address", "due", "id", "secure")
+    `until` is when it ends, in seconds of the sweep's clock; `expire` ends it.
+    """
 
-    def __init__(self, stream: Stream, expire: Callable[[], None]) -> None:
-        self.id = stream.id
-        self.address = stream.address
-        self.secure = stream.secure
+    __slots__ = ("address", "due", "expire", "id", "secure", "until")
+
+    def __init__(self, id: str, address: str, until: float) -> None:
+        self.id = id
+        self.address = address
+        self.secure = True
+        self.until = until
         self.due = 0
-        self._expire = expire
+        self.expire: Callable[[], None]
 
     def check(self, now: float) -> None:
         """End the session: nobody has resumed it."""
-        self._expire()
+        self.expire()
 
     def open(self, sender: str, id: str, *messages: bytes) -> None:
         """Do nothing."""
@@ -59,8 +68,8 @@ class Hibernating:
         """Do nothing."""
 
     def end(self, error: StreamError | None = None) -> None:
-        """End the session, which somebody else does not want any more."""
-        self._expire()
+        """End the session, which somebody does not want any more."""
+        self.expire()
 
     def pause_reading(self) -> None:
         """Do nothing."""
@@ -72,12 +81,11 @@ class Hibernating:
 class Resumptions:
     """The sessions of one host that can be resumed, by the digest of the id that the client has."""
 
-    def __init__(self, host: Host, sweep: Sweep, timeout: float, most: int) -> None:
+    def __init__(self, host: Host, sweep: Sweep, limits: HostC2S) -> None:
         self._host = host
         self._sweep = sweep
-        self._most = most
-        self.timeout = timeout
-        """Seconds that a session hibernates."""
+        self._limits = limits
+        self._store = host.stores.keyvalue(STORE, list[Suspended])
         self._by_digest: dict[bytes, Session] = {}
         self._digests: dict[Session, bytes] = {}
         self._hibernating: dict[Jid, list[Session]] = {}
@@ -86,11 +94,19 @@ class Resumptions:
         """Return how many sessions hibernate now."""
         return sum(map(len, self._hibernating.values()))
 
+    @property
+    def timeout(self) -> float:
+        """Seconds that a session hibernates, 0 if none may be resumed."""
+        return self._limits.resume_timeout
+
+    def acks(self) -> Acks:
+        """Return the counters of a session that begins to count."""
+        return Acks(self._limits.max_unacked, self._limits.max_unacked_size)
+
     def add(self, session: Session) -> str:
         """Let a session be resumed; return the id to resume it by."""
         id = self._host.new_id()
-        digest = self._digests[session] = _digest(id)
-        self._by_digest[digest] = session
+        self._remember(session, _digest(id))
         return id
 
     def find(self, id: str, account: Jid) -> Session | None:
@@ -100,15 +116,11 @@ class Resumptions:
 
     def hibernate(self, session: Session, end: End) -> bool:
         """Keep a session whose connection is gone; tell whether it is one that can be resumed."""
-        if session not in self._digests or end.reason not in HIBERNATES or self.timeout <= 0:
+        if session not in self._digests or end.reason not in HIBERNATES:
             return False
-        asleep = self._hibernating.setdefault(session.account, [])
-        asleep.append(session)
-        stream = Hibernating(session.stream, lambda: self._expire(session, end))
+        stream = Hibernating(session.stream.id, session.stream.address, self._sweep.clock() + self.timeout)
         session.stream = stream
-        self._sweep.add(stream, self._sweep.clock() + self.timeout)
-        if len(asleep) > self._most:
-            self._expire(asleep[0], end)
+        self._sleep(session, stream, end)
         return True
 
     def wake(self, session: Session, stream: Stream) -> bool:
@@ -128,6 +140,46 @@ class Resumptions:
         if digest is not None:
             del self._by_digest[digest]
         return session.acks.give_up() if session.acks is not None else []
+
+    async def suspend(self) -> None:
+        """Store all sessions that hibernate, for the server stops."""
+        kept: dict[str, list[Suspended]] = {}
+        now, clock = time.time(), self._sweep.clock()
+        for session, digest in self._digests.items():
+            if isinstance(session.stream, Hibernating) and session.acks is not None:
+                expires = now + session.stream.until - clock
+                kept.setdefault(session.account.local, []).append(suspend(session, digest, session.acks, expires))
+        if kept:
+            await self._store.set_many(kept)
+
+    async def restore(self) -> None:
+        """Let all that was stored hibernate again; it is stored no more, so that nobody resumes what is not true."""
+        for owner in await self._store.owners():
+            for kept in await self._store.get(owner) or ():
+                if await self._host.exists(owner):
+                    self._restore(Jid.make(owner, self._host.domain), kept)
+            await self._store.delete(owner)
+
+    def _restore(self, account: Jid, kept: Suspended) -> None:
+        until = self._sweep.clock() + max(0.0, kept.expires - time.time())
+        stream = Hibernating(self._host.new_id(), "", until)
+        session = Session(account.with_resource(kept.resource), self._host, stream)
+        self._host.sessions.add(session)
+        self._remember(session, kept.digest)
+        restore(session, kept, self.acks())
+        self._sleep(session, stream, End(Reason.SHUTDOWN, Side.SERVER))
+
+    def _remember(self, session: Session, digest: bytes) -> None:
+        self._by_digest[digest] = session
+        self._digests[session] = digest
+
+    def _sleep(self, session: Session, stream: Hibernating, end: End) -> None:
+        stream.expire = partial(self._expire, session, end)
+        asleep = self._hibernating.setdefault(session.account, [])
+        asleep.append(session)
+        self._sweep.add(stream, stream.until)
+        if len(asleep) > self._limits.max_hibernating:
+            self._expire(asleep[0], end)
 
     def _expire(self, session: Session, end: End) -> None:
         if self.wake(session, session.stream):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from xmppws.errors import UndefinedCondition
@@ -73,6 +73,18 @@ class Acks:
     def is_full(self) -> bool:
         """Whether more waits to be acknowledged than may."""
         return len(self._queue) > self._max_stanzas or self._size > self._max_size
+
+    @property
+    def acked(self) -> int:
+        """How many stanzas the client has acknowledged."""
+        return self._acked
+
+    def restore(self, handled: int, acked: int, queue: Iterable[Unacked]) -> None:
+        """Put back what another process counted and kept."""
+        self.handled = handled
+        self._acked = acked
+        self._queue.extend(queue)
+        self._size = sum(len(each.content) for each in self._queue)
 
     def count(self) -> None:
         """Note that a stanza of the client was handled."""

@@ -1,0 +1,93 @@
+"""Sessions that outlive the server: stored when it stops, and resumable when it runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct, field
+
+from xmppws.core.events import SessionRestored, SessionSuspended
+from xmppws.core.session import Session
+from xmppws.jid import Jid
+from xmppws.stream.sm import Acks, Unacked
+from xmppws.xml.stanza import revived
+
+STORE: Final = "suspended"
+
+
+class Queued(Struct, frozen=True, array_like=True):
+    """A stanza that was not acknowledged; addresses are texts, "" for none."""
+
+    kind: str
+    type: str
+    to: str
+    sender: str
+    content: bytes
+    when: float
+
+
+class Suspended(Struct, frozen=True):
+    """All that makes a session, but what modules keep of it elsewhere. `expires` is in seconds since 1970.
+
+    `presence` is the content of its last presence, "" while it is unavailable; `modules` is what modules put there.
+    """
+
+    resource: str
+    digest: bytes
+    expires: float
+    handled: int
+    acked: int
+    queue: list[Queued]
+    presence: bytes = b""
+    priority: int = 0
+    interested: bool = False
+    lang: str = ""
+    directed: list[str] = field(default_factory=list)
+    modules: dict[str, str] = field(default_factory=dict)
+
+
+def suspend(session: Session, digest: bytes, acks: Acks, expires: float) -> Suspended:
+    """Return what there is to store of a session."""
+    event = SessionSuspended(session)
+    session.host.dispatch.observe(session.host.hooks.run(event))
+    return Suspended(
+        session.jid.resource,
+        digest,
+        expires,
+        acks.handled,
+        acks.acked,
+        [Queued(each.kind, each.type, _text(each.to), _text(each.sender), each.content, each.when) for each in acks],
+        b"" if session.presence is None else session.presence.content,
+        session.priority,
+        session.interested,
+        session.lang,
+        sorted(_text(address) for address in session.directed or ()),
+        event.state,
+    )
+
+
+def restore(session: Session, kept: Suspended, acks: Acks) -> None:
+    """Put back into a session what was stored of it; `acks` are new."""
+    acks.restore(kept.handled, kept.acked, _unacked(kept.queue))
+    session.acks = acks
+    session.priority = kept.priority
+    session.interested = kept.interested
+    session.lang = kept.lang
+    session.directed = {Jid.prepared(text) for text in kept.directed} or None
+    if kept.presence:
+        session.presence = revived("presence", "", kept.presence, to=None, sender=session.jid)
+    host = session.host
+    host.dispatch.observe(host.hooks.run(SessionRestored(session, kept.modules)))
+
+
+def _unacked(queue: Iterable[Queued]) -> list[Unacked]:
+    return [Unacked(each.kind, each.type, _jid(each.to), _jid(each.sender), each.content, each.when) for each in queue]
+
+
+def _text(address: Jid | None) -> str:
+    return "" if address is None else address.text
+
+
+def _jid(text: str) -> Jid | None:
+    return Jid.prepared(text) if text else None
