@@ -38,6 +38,7 @@ modules_enabled = {{
     "adhoc", "websocket",
 }}
 VirtualHost "localhost"
+Component "conference.localhost" "muc"
 """
 
 # With the usual backlog of 5, many who connect at the same time wait for a second until they try again.
@@ -63,6 +64,7 @@ modules:
   mod_caps: {{}}
   mod_disco: {{}}
   mod_last: {{}}
+  mod_muc: {{}}
   mod_offline: {{access_max_user_messages: max_user_offline_messages}}
   mod_ping: {{}}
   mod_privacy: {{}}

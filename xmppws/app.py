@@ -355,7 +355,7 @@ class Server:
             seen = WhoAmI(http.websocket_path, client=peers.client, admit=doorkeeper.admit, links=meta.links)
             pages += console.routes(http.websocket_path, seen.facts)
         refused = (doorkeeper.refused, self.endpoint.admission.refused)
-        self._metrics = MetricsPage(Figures(self.endpoint, refused, self.hosts, self.storage))
+        self._metrics = MetricsPage(Figures(self.endpoint, refused, self.hosts, self.storage, self.routes.owners))
         pages += self._metrics.guarded(self._config.metrics.token)
         handler = WebSocketHandler(self.endpoint, peers, doorkeeper).handle
         self._paths = Paths(self.hosts, self.endpoint, peers, doorkeeper)

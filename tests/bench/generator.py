@@ -17,6 +17,7 @@ TEXT: Final = 0x81
 PING: Final = 0x89
 PONG_OPCODE: Final = 0xA
 READ: Final = 256 * 1024
+XMPP: Final = "/xmpp-websocket"
 # What was sent and is neither delivered nor refused for so long is lost.
 SECONDS_TO_WAIT: Final = 30.0
 
@@ -37,7 +38,7 @@ class Client:
 
     __slots__ = ("_is_open", "_other", "_read", "receive", "socket")
 
-    def __init__(self, port: int, receive: Receive) -> None:
+    def __init__(self, port: int, receive: Receive, path: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
@@ -45,7 +46,9 @@ class Client:
         self._is_open = False
         self._read = b""
         self._other = b""
-        self.send(head(Host=f"localhost:{port}"))
+        # A module's path has no subprotocol.
+        subprotocol = "xmpp" if path == XMPP else None
+        self.send(head(path=path, Host=f"localhost:{port}", Sec_WebSocket_Protocol=subprotocol))
 
     def send(self, data: bytes) -> None:
         if self.socket.send(data) != len(data):
@@ -105,11 +108,17 @@ class Clients:
         self._epoll = select.epoll()
         self._clients: dict[int, Client] = {}
 
-    def connect(self, receive: Receive) -> Client:
-        client = Client(self.port, receive)
+    def connect(self, receive: Receive, path: str = XMPP) -> Client:
+        client = Client(self.port, receive, path)
         self._clients[client.socket.fileno()] = client
         self._epoll.register(client.socket, select.EPOLLIN)
         return client
+
+    def stop_reading(self, client: Client) -> None:
+        self._epoll.unregister(client.socket)
+
+    def read_again(self, client: Client) -> None:
+        self._epoll.register(client.socket, select.EPOLLIN)
 
     def disconnect(self, client: Client) -> None:
         del self._clients[client.socket.fileno()]

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator
 from typing import Final
 
-from bench.generator import Client, Clients, Failed, text
+from bench.generator import XMPP, Client, Clients, Failed, text
 from raw import OPEN
 
 PASSWORD: Final = "password"
@@ -56,9 +56,9 @@ def log_out() -> Script:
     yield from ask(CLOSE, b"<close")
 
 
-def play(clients: Clients, script: Script, done: Callable[[Client], None]) -> None:
+def play(clients: Clients, script: Script, done: Callable[[Client], None], path: str = XMPP) -> None:
     """Connect a client that follows a script, and tell when it has come to its end."""
-    follow(clients.connect(_ignore), script, done)
+    follow(clients.connect(_ignore, path), script, done)
 
 
 def follow(client: Client, script: Script, done: Callable[[Client], None]) -> None:

@@ -39,6 +39,12 @@ def pss_kib(pid: int) -> int:
     return sum(int(line.split()[1]) for lines in rollups for line in lines if line.startswith("Pss:"))
 
 
+def anonymous_kib(pid: int) -> int:
+    """Memory of one process in KiB without files, whose pages may be shared: what it has asked for itself."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+
+
 @dataclass(frozen=True)
 class Cores:
     """One core for the server, one for the load."""

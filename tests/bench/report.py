@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.scenarios import Figure, Scenario
+from bench.measure import Figure, Scenario
 from bench.targets import OURS
 
 HEAD = f"{'':10}{'':12}{'median':>10}{'least':>10}{'most':>10}{'raw':>10}{'counted':>12}  {'':12}{'ratio':>6}"
@@ -29,7 +29,7 @@ class Results:
 
     def ratio(self, server: str) -> float | None:
         """Return ours to the server's, the median of the ratios of each repeat."""
-        if server == OURS or OURS not in self.figures:
+        if server == OURS or not {OURS, server} <= self.figures.keys():
             return None
         return statistics.median(our / their for our, their in zip(self.costs(OURS), self.costs(server), strict=True))
 
@@ -56,8 +56,9 @@ def markdown(all_results: Sequence[Results], versions: Mapping[str, str], date: 
     titles = [f"{server} {versions[server]}" for server in servers] + [f"to {server}" for server in peers]
     rows = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for results in all_results:
-        cells = [_cell(results.costs(server)) for server in servers]
-        cells += [f"**{results.ratio(server):.2f}**" for server in peers]
+        cells = [_cell(results.costs(server)) if server in results.figures else "" for server in servers]
+        ratios = map(results.ratio, peers)
+        cells += ["" if ratio is None else f"**{ratio:.2f}**" for ratio in ratios]
         rows.append(f"| {results.scenario.title}, {results.scenario.unit} | " + " | ".join(cells) + " |")
     repeats = min((len(figures) for results in all_results for figures in results.figures.values()), default=0)
     return "\n".join([*rows, "", f"{date}, medians (least to most) of {repeats} repeats, one core for the server."])

@@ -3,75 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Final
 
+from bench import crowds
 from bench.generator import Client, Clients, Failed, text
 from bench.login import RESOURCE, Script, log_in, log_out, play, username
-from bench.machine import Calibrator, cpu_us, pss_kib
+from bench.machine import pss_kib
+from bench.measure import LAST_STRAY, LOGINS_AT_A_TIME, Figure, Scenario, Size, Target, connect, measured
 
 BODY: Final = 100
-# ejabberd answers a stream's end after a tenth of a second: with few at a time its core would sleep meanwhile.
-LOGINS_AT_A_TIME: Final = 32
-# Fewer pieces of the calibrator's work say too little.
-ENOUGH_PIECES: Final = 100
-LAST_STRAY: Final = 0.1
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much load, and for how long (in seconds)."""
-
-    pairs: int = 100
-    sessions: int = 2000
-    seconds: float = 4.0
-    quiet: float = 4.0
-
-    @property
-    def warm_up(self) -> float:
-        return min(1.0, self.seconds / 2)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What a unit cost, how many were counted, and microseconds for a piece of the calibrator's work (0: unknown)."""
-
-    cost: float
-    units: int
-    calibration: float = 0.0
-
-
-@dataclass(frozen=True)
-class Target:
-    """A server under load."""
-
-    port: int
-    pid: int
-    calibrator: Calibrator
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """`accounts` are needed for a size; `run` measures. The README calls it by its title."""
-
-    name: str
-    title: str
-    unit: str
-    accounts: Callable[[Size], int]
-    run: Callable[[Target, Size], Figure]
-
-
-def _measured(target: Target, clients: Clients, seconds: float, done: Callable[[], int], scale: float) -> Figure:
-    """Let the load run, and divide the server's CPU time in microseconds by the units done, and by a scale."""
-    units, (pieces, spent), before = done(), target.calibrator.reading(), cpu_us(target.pid)
-    clients.run_for(seconds)
-    cpu, (pieces_after, spent_after), units_after = cpu_us(target.pid), target.calibrator.reading(), done()
-    if units_after == units:
-        raise Failed(f"Nothing was done in {seconds} s")
-    calibration = (spent_after - spent) / (pieces_after - pieces) if pieces_after - pieces >= ENOUGH_PIECES else 0.0
-    return Figure((cpu - before) / (units_after - units) / scale, units_after - units, calibration)
 
 
 class Pair:
@@ -111,35 +52,16 @@ class Pair:
         raise Failed(f"The sender got {payloads!r}")
 
 
-def _connect(clients: Clients, numbers: range) -> list[Client]:
-    """Log in the users of these numbers, some at a time, and return them in their order."""
-    found: dict[int, Client] = {}
-    waiting = iter(numbers)
-
-    def start() -> None:
-        if (number := next(waiting, None)) is not None:
-            play(clients, log_in(username(number)), lambda client: arrived(number, client))
-
-    def arrived(number: int, client: Client) -> None:
-        found[number] = client
-        start()
-
-    for _ in range(LOGINS_AT_A_TIME):
-        start()
-    clients.run_until(lambda: len(found) == len(numbers))
-    return [found[number] for number in numbers]
-
-
 def _chat(target: Target, size: Size, in_flight: int) -> Figure:
     """CPU time per delivered message, in microseconds."""
     with closing(Clients(target.port)) as clients:
         pairs = [Pair(number) for number in range(size.pairs)]
-        users = _connect(clients, range(2 * size.pairs))
+        users = connect(clients, range(2 * size.pairs))
         for pair, sender, receiver in zip(pairs, users[::2], users[1::2], strict=True):
             pair.sender, sender.receive, receiver.receive = sender, pair.stray, pair.receive
             pair.send(in_flight)
         clients.run_for(size.warm_up)
-        figure = _measured(target, clients, size.seconds, lambda: sum(pair.received for pair in pairs), 1)
+        figure = measured(target, clients, size.seconds, lambda: sum(pair.received for pair in pairs), 1)
         for pair in pairs:
             pair.is_stopping = True
         clients.run_until(lambda: all(pair.received == pair.sent for pair in pairs))
@@ -171,7 +93,7 @@ def _login(target: Target, size: Size) -> Figure:
         # Until the generator has the keys of all.
         clients.run_until(lambda: done >= 2 * size.pairs)
         clients.run_for(size.warm_up)
-        return _measured(target, clients, size.seconds, lambda: done, 1000)
+        return measured(target, clients, size.seconds, lambda: done, 1000)
 
 
 def _session(name: str) -> Script:
@@ -183,11 +105,11 @@ def _session(name: str) -> Script:
 def _idle(target: Target, size: Size) -> Figure:
     """KiB of memory per session that has logged in and does nothing."""
     with closing(Clients(target.port)) as clients:
-        for client in _connect(clients, range(min(LOGINS_AT_A_TIME, size.sessions))):
+        for client in connect(clients, range(min(LOGINS_AT_A_TIME, size.sessions))):
             clients.disconnect(client)
         clients.run_for(size.quiet / 2)
         before = pss_kib(target.pid)
-        _connect(clients, range(size.sessions))
+        connect(clients, range(size.sessions))
         clients.run_for(size.quiet)
         return Figure((pss_kib(target.pid) - before) / size.sessions, size.sessions)
 
@@ -196,9 +118,29 @@ def _of_pairs(size: Size) -> int:
     return 2 * size.pairs
 
 
+def _of_crowd(size: Size) -> int:
+    return size.occupants
+
+
 SCENARIOS: Final = (
     Scenario("chat", "message, 1 in flight", "µs/message", _of_pairs, lambda target, size: _chat(target, size, 1)),
     Scenario("chat16", "message, 16 in flight", "µs/message", _of_pairs, lambda target, size: _chat(target, size, 16)),
+    Scenario(
+        "room", "copy to a room of 50, 1 in flight", "µs/copy", _of_crowd, lambda t, size: crowds.room(t, size, 1)
+    ),
+    Scenario(
+        "room16", "copy to a room of 50, 16 in flight", "µs/copy", _of_crowd, lambda t, size: crowds.room(t, size, 16)
+    ),
+    Scenario(
+        *("channel", "copy to 50 pages, 1 in flight", "µs/copy", _of_crowd),
+        lambda target, size: crowds.channel(target, size, 1),
+        pages=True,
+    ),
+    Scenario(
+        *("channel16", "copy to 50 pages, 16 in flight", "µs/copy", _of_crowd),
+        lambda target, size: crowds.channel(target, size, 16),
+        pages=True,
+    ),
     Scenario("login", "login, SCRAM-SHA-1", "ms/login", _of_pairs, _login),
     Scenario("idle", "idle session", "KiB/session", lambda size: size.sessions, _idle),
 )

@@ -9,8 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from bench import crowds
 from peers import Peer, ejabberd, prosody
-from servers import program
+from servers import Program, program
 from xmppws import __version__
 
 FILE: Final = """
@@ -30,8 +31,7 @@ Start = Callable[[Path, Mapping[str, str]], AbstractAsyncContextManager[Peer]]
 @asynccontextmanager
 async def xmppws(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
     """Run this server as its users do, with every option's default but for where it listens."""
-    file = directory / "xmppws.toml"
-    file.write_text(FILE.format(directory=directory), encoding="utf-8")
+    file = _file(directory)
     listed = directory / "accounts"
     listed.write_text("".join(f"{name}@localhost {password}\n" for name, password in accounts.items()))
     command = (sys.executable, "-m", "xmppws", "user", "add", "-c", str(file), "--file", str(listed))
@@ -39,7 +39,24 @@ async def xmppws(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[
     if status := await process.wait():
         raise RuntimeError(f"xmppws user add ended with {status}")
     async with program(file) as server:
-        yield Peer("xmppws", __version__, server.process.pid, server.port, c2s_port=0)
+        yield _peer(server)
+
+
+@asynccontextmanager
+async def xmppws_with_pages(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
+    """Run this server with the module for pages, whose tokens make the accounts."""
+    async with program(_file(directory, crowds.SETTINGS)) as server:
+        yield _peer(server)
+
+
+def _file(directory: Path, of_host: str = "") -> Path:
+    file = directory / "xmppws.toml"
+    file.write_text(FILE.format(directory=directory) + of_host, encoding="utf-8")
+    return file
+
+
+def _peer(server: Program) -> Peer:
+    return Peer("xmppws", __version__, server.process.pid, server.port, c2s_port=0)
 
 
 OURS: Final = "xmppws"

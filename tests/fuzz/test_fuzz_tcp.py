@@ -87,7 +87,7 @@ def ours(chunks: list[bytes], checks: Checks) -> tuple[list[Event], StreamError 
 
 def theirs(data: bytes) -> list[bytes]:
     """Return the first-level elements that the standard library's parser reads before it fails."""
-    parser: ElementTree.XMLPullParser = ElementTree.XMLPullParser(("start", "end"))
+    parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
     try:
         parser.feed(OPENING)
         parser.feed(data)
@@ -95,10 +95,11 @@ def theirs(data: bytes) -> list[bytes]:
         pass
     depth, found = 0, []
     try:
-        for event, node in parser.read_events():
+        for event in parser.read_events():
+            node = event[-1]
             assert isinstance(node, ElementTree.Element)
-            depth += 1 if event == "start" else -1
-            if event == "end" and depth == 1:
+            depth += 1 if event[0] == "start" else -1
+            if event[0] == "end" and depth == 1:
                 node.tail = None
                 found.append(canonical(node))
     except ElementTree.ParseError:

@@ -9,13 +9,14 @@ from hashlib import sha1
 from typing import Any
 from xml.etree import ElementTree
 
+import aiohttp
 import pytest
 from msgspec.structs import replace
 from slixmpp import JID, ComponentXMPP
 
 from clients import CLIENT, Client, logged_in
 from servers import PASSWORDS, Running, config, running
-from xmppws.config import Component, Config, Host, Link, Pace
+from xmppws.config import Component, Config, Host, Link, Metrics, Pace
 
 SECRET = "of the gateway"
 GATEWAY = "gateway.localhost"
@@ -264,7 +265,8 @@ async def test_further_domains_on_one_connection() -> None:
 
 def linked(address: str, secret: str = SECRET, **options: Any) -> Config:
     settings = config(hosts={GATEWAY: Host(http_host=("127.0.0.1",))})
-    return replace(settings, links={GATEWAY: Link(address=address, secret=secret, **options)})
+    links = {GATEWAY: Link(address=address, secret=secret, **options)}
+    return replace(settings, links=links, metrics=Metrics(listen=("127.0.0.1:0",)))
 
 
 async def up(server: Running) -> None:
@@ -294,6 +296,13 @@ async def test_users_of_two_linked_servers(server: Running) -> None:
             assert version.get("type") == "result"
             nowhere = await bob.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="nowhere.test")
             assert nowhere.get("type") == "error"
+            link = other.server.routes.links.by_domain[GATEWAY]
+            gateway = server.server.routes.gateways.known[GATEWAY]
+            assert (link.up.value, gateway.attached.value, link.waiting.value) == (1, 1, 0)
+            assert link.sent.value == gateway.received.value > 3 and link.received.value == gateway.sent.value > 3
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"http://127.0.0.1:{other.server.metrics_addresses[0].port}/metrics") as answer:
+                assert f'xmppws_link_up{{host="{GATEWAY}"}} 1.0' in await answer.text()
 
 
 async def befriend(alice: Client, bob: Client) -> None:

@@ -22,7 +22,7 @@ def examples(page: str) -> list[str]:
     return [block.replace("\\e", "\\") for block in re.findall(r"\.Bd -literal[^\n]*\n(.*?)\.Ed", text, re.DOTALL)]
 
 
-@pytest.mark.parametrize("page", ["xmppws.1", "xmppws-modules.7"])
+@pytest.mark.parametrize("page", ["xmppws.1", "xmppws-modules.7", "xmppws-servers.7"])
 def test_mandoc_has_nothing_to_say(page: str) -> None:
     if shutil.which("mandoc") is None:
         pytest.skip("mandoc is missing; on Debian: apt-get install mandoc")

@@ -98,12 +98,13 @@ class Presence(Module):
         if stanza.type not in ("", "unavailable", "error"):
             return None
         sessions = self.host.sessions.of(stanza.to.bare)
+        if stanza.to.resource:
+            sessions = tuple(session for session in sessions if session.jid == stanza.to)
         if stanza.type == "unavailable":
             _forget_directed(sessions, stanza)
         if stanza.to.resource:
             for session in sessions:
-                if session.jid == stanza.to:
-                    session.send(stanza)
+                session.send(stanza)
         else:
             send_all(_available(sessions), stanza)
         return STOP
@@ -275,10 +276,17 @@ def _available(sessions: Iterable[Session]) -> list[Session]:
 
 def _forget_directed(sessions: Iterable[Session], unavailable: Stanza) -> None:
     # Section 4.6.1: who goes need not be told that the user goes.
-    assert unavailable.sender is not None
+    sender = unavailable.sender
+    assert sender is not None
     for session in sessions:
-        if session.directed:
-            session.directed.discard(unavailable.sender)
+        if session.directed and sender in session.directed and not _is_renaming(unavailable):
+            session.directed.discard(sender)
+
+
+def _is_renaming(unavailable: Stanza) -> bool:
+    # XEP-0045 section 7.6: who is in a room is there under the next nickname, and the room still has to be told.
+    statuses = unavailable.tree().iterfind(f"{{{ns.MUC_USER}}}x/{{{ns.MUC_USER}}}status")
+    return any(status.get("code") == "303" for status in statuses)
 
 
 def _reply(probe: Stanza, type: str, *, to: Jid, sender: Jid) -> Stanza:

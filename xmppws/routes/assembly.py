@@ -54,6 +54,11 @@ class Routes:
             if isinstance(route, Background):
                 await route.stop()
 
+    def owners(self) -> Iterator[tuple[str, object]]:
+        """Return what counts something, as metrics of the domain that it stands by."""
+        yield from self.gateways.known.items()
+        yield from self.links.by_domain.items()
+
     def _others(self) -> Iterator[Route]:
         for name in self._config.routes:
             try:

@@ -1,10 +1,10 @@
 """Read the stream of a TCP peer (RFC 6120 section 4): its header, its first-level elements, its end.
 
 Theory of operation. Nearly every element is plain: its first tag is short, has a name without prefix, and no '>' in a
-value. It ends at the first `</name>` up to which there are as many of those as of `<name`, if expat finds that
-well-formed, there is no CDATA and no tag with a blank at its end. That costs one run through expat without a call back
-into Python, no tree, and nothing that is kept until the next. For any other element expat reports the tags, and the
-depth is counted up to each `</name>`.
+value. It ends at the first `</name>` up to which there are as many of those as of `<name`, if no CDATA is in it and
+expat finds it well-formed: each of them then ends one element, so none is left open. That costs one run through expat
+without a call back into Python, no tree, and nothing that is kept until the next. For any other element expat reports
+the tags, and the depth is counted up to each `</name>`.
 
 Each element is handed out as bytes that stand on their own, as a WebSocket message has to (RFC 7395 section 3.3.3):
 what the header declares and the element does not is inserted into its first tag, and nothing else is touched.
@@ -157,8 +157,10 @@ class Reader:
             element = self._plain(self._buffer, self._position)
             if element is not None:
                 return element
-        if self._buffer[self._position] != _LESS_THAN and not self._skip_blanks():
-            return None
+        # RFC 6120 section 4.6.1: whitespace between elements keeps the connection alive.
+        if (start := self._blanks(self._position)) > self._position:
+            self._position = start
+            return self.next()
         return self._next_element() if self._state is State.OPEN else self._next_header()
 
     def _plain(self, buffer: bytes, start: int) -> bytes | None:
@@ -189,11 +191,6 @@ class Reader:
         return len(element) <= self._small or (
             element.count(b"<") <= self._few and element.count(b"=") <= self._limits.attributes
         )
-
-    def _skip_blanks(self) -> bool:
-        # RFC 6120 section 4.6.1: whitespace between elements keeps the connection alive.
-        self._position = self._blanks(self._position)
-        return self._position < len(self._buffer)
 
     def _blanks(self, start: int) -> int:
         match = _BLANK.match(self._buffer, start)

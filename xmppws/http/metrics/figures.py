@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import product
@@ -44,6 +44,8 @@ class Figures(Collector):
     refused: Sequence[Counter[Cause]]
     hosts: Mapping[str, Host]
     storage: Storage
+    others: Callable[[], Iterable[tuple[str, object]]] = tuple
+    """What else has metrics of its own, with the domain that it stands by."""
     build: Metric = field(default_factory=_build)
 
     def describe(self) -> list[Metric]:
@@ -181,6 +183,7 @@ class Figures(Collector):
             for module in host.modules.values():
                 yield domain, module
         yield from self.endpoint.routers.items()
+        yield from self.others()
 
 
 def _histogram(name: str, help: str, histogram: Histogram) -> Metric:

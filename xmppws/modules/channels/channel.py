@@ -13,8 +13,10 @@ from msgspec import Struct
 from xmppws.jid import Jid
 from xmppws.modules.channels import answers, content, seen
 from xmppws.modules.channels.options import ChannelsOptions
+from xmppws.modules.channels.seen import Seen
 from xmppws.stream.frames import text_frame
 from xmppws.xml import ns
+from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza
 
 # Messages whose copies are recognised, though nobody may ask for them.
@@ -56,6 +58,7 @@ class Channel:
         self._quoted = answers.quoted(name)
         self._accounts: dict[str, str] = {}
         self._senders: dict[str, bytes] = {}
+        self._latest: tuple[Stanza, Seen] | None = None
         self._recent: OrderedDict[int, tuple[bytes, Told | None]] = OrderedDict()
         self._size = 0
         self._number = 0
@@ -67,15 +70,31 @@ class Channel:
 
     # --- Who is there ---
 
-    def greeted(self, codes: Collection[int]) -> None:
-        """Note that the room has let a page in, with these status codes."""
-        self.is_new = False
+    def greeted(self, codes: Collection[int]) -> bool:
+        """Note that the room has let a page in, with these status codes, and tell whether it is the first."""
+        was_new, self.is_new = self.is_new, False
         self._show_accounts(seen.NON_ANONYMOUS in codes)
+        return was_new
 
     def changed(self, codes: Collection[int]) -> None:
         """Note that the room tells of changed settings, with these status codes."""
         if seen.BECAME_ANONYMOUS in codes or seen.BECAME_NON_ANONYMOUS in codes:
             self._show_accounts(seen.BECAME_NON_ANONYMOUS in codes)
+
+    def look(self, presence: Stanza) -> Seen:
+        """Return what a presence tells. A copy of the latest one costs little."""
+        # By identity, as with messages.
+        known = self._latest
+        if known is not None and known[0].content is presence.content and known[0].sender == presence.sender:
+            return known[1]
+        found = Seen.read(presence)
+        self._latest = presence, found
+        return found
+
+    def is_known(self, presence: Stanza) -> bool:
+        """Tell whether a presence says no more than that somebody is here who is known to be here."""
+        assert presence.sender is not None
+        return presence.type == "" and presence.sender.resource in self._accounts and seen.is_of_another(presence)
 
     def came(self, nick: str, account: str) -> None:
         """Note that somebody is in the room, and tell the pages if that is new."""
@@ -120,7 +139,7 @@ class Channel:
             nick = message.sender.resource
             # Who has left since may have been somebody else under the same name.
             sender = answers.sender(nick, "") if is_history else self._senders.get(nick) or self._sender(nick)
-            when = _sent(tree.findall(_DELAY)[-1].get("stamp", "")) if is_history else time.time()
+            when = _sent(tree) if is_history else time.time()
             self._number += 1
             frame = text_frame(answers.message(self._quoted, event, data, sender, when))
             told = Told(self._number, event, frame, tree.get("id", ""), nick)
@@ -148,7 +167,9 @@ def _size(written: bytes, told: Told | None) -> int:
     return len(written) + (0 if told is None else len(told.frame))
 
 
-def _sent(stamp: str) -> float:
+def _sent(message: Element) -> float:
+    # The last is the room's own (XEP-0045 section 7.2.13); those before it say what somebody likes.
+    *_, stamp = "", *(delay.get("stamp", "") for delay in message.findall(_DELAY))
     try:
         return datetime.fromisoformat(stamp).timestamp()
     except ValueError:

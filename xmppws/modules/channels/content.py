@@ -28,6 +28,8 @@ MAX_EVENT: Final = 128
 _EVENT: Final = f"{{{ns.CHANNELS}}}event"
 _JSON: Final = f"{{{ns.JSON}}}json"
 _BODY: Final = f"{{{ns.CLIENT}}}body"
+_SUBJECT: Final = f"{{{ns.CLIENT}}}subject"
+_THREAD: Final = f"{{{ns.CLIENT}}}thread"
 _MAX_BODY: Final = 1000
 # XML 1.0 section 2.2 has no place for these, which JSON may escape.
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -48,8 +50,8 @@ def is_event(event: str) -> bool:
 
 
 def write(name: str, data: bytes, id: str) -> Element:
-    """Build the message in which a page sends data, which is JSON, to those who want the event `name`."""
-    made = element(ns.CLIENT, "message", {"type": "groupchat", "id": id})
+    """Build the message in which a page sends data to those who want the event `name`. Data and id are JSON."""
+    made = element(ns.CLIENT, "message", {"type": "groupchat", "id": id.translate(_NONCHARACTERS)})
     child(made, ns.CLIENT, "body", text=_NO_XML.sub("\ufffd", _readable(name, data)))
     event = child(made, ns.CHANNELS, "event", {"name": name})
     child(event, ns.JSON, "json", text=data.decode().translate(_NONCHARACTERS))
@@ -57,7 +59,9 @@ def write(name: str, data: bytes, id: str) -> Element:
 
 
 def read(message: Element, text_event: str) -> tuple[str, bytes] | None:
-    """Return event and data of a message, or None for one that is not for pages, such as a subject."""
+    """Return event and data of a message, or None for one that is not for pages."""
+    if is_subject(message):
+        return None
     published = message.find(_EVENT)
     if published is not None:
         event, data = published.get("name", ""), published.findtext(_JSON) or ""
@@ -71,6 +75,11 @@ def read(message: Element, text_event: str) -> tuple[str, bytes] | None:
                 return event, data.encode()
     body = message.findtext(_BODY)
     return None if not body else (text_event, quoted({"text": body}))
+
+
+def is_subject(message: Element) -> bool:
+    """Tell whether a message says what the room is about, whatever else is in it (XEP-0045 section 8.1)."""
+    return message.find(_SUBJECT) is not None and message.find(_BODY) is None and message.find(_THREAD) is None
 
 
 def _readable(event: str, data: bytes) -> str:

@@ -22,13 +22,15 @@ class Phase(Enum):
 class Membership:
     """A page's place in a channel, under a nickname since `since`; `send` writes frames to the page."""
 
-    __slots__ = ("_entered", "_events", "_send", "_waiting", "channel", "echo", "nick", "phase", "since")
+    __slots__ = ("_entered", "_events", "_send", "_waiting", "channel", "echo", "is_first", "nick", "phase", "since")
 
     def __init__(self, channel: Channel, nick: str, send: Callable[[bytes], None], since: float) -> None:
         self.channel = channel
         self.nick = nick
         self.since = since
         self.phase = Phase.ENTERING
+        self.is_first = False
+        """Whether it is to learn what was said before there were pages in the channel."""
         self.echo = True
         self._send = send
         # The number of the newest message of each event that it has: none is sent twice.
@@ -105,8 +107,10 @@ class Membership:
     def _answer(self, request: Subscribe) -> None:
         channel, event = self.channel, request.event
         self._send(text_frame(answers.subscribed(channel.name, event, channel.users, request.id)))
-        newest = self._events.setdefault(event, 0)
+        if event in self._events:
+            # What was said before is for who begins to listen.
+            return
+        self._events[event] = 0
         for told in channel.history(event, request.history):
-            if told.number > newest:
-                self._events[event] = told.number
-                self._send(told.frame)
+            self._events[event] = told.number
+            self._send(told.frame)

@@ -110,6 +110,9 @@ class Page:
 
     async def _log_in(self, request: Auth, *, answer: bool = True) -> None:
         identity = await self._verify(request.token)
+        if self not in self._channels.pages:
+            # It has ended meanwhile, and nothing would end its session.
+            return
         account = Jid.make(identity.username, self._channels.host.domain)
         self._bind(account, identity)
         self._socket.authenticated(account.text, expires=identity.expires)

@@ -14,7 +14,7 @@ from xmppws.modules.channels import answers, content
 from xmppws.modules.channels.membership import Membership, Phase
 from xmppws.modules.channels.names import RULE, is_name
 from xmppws.modules.channels.requests import Problem, Publish, Subscribe, Unsubscribe
-from xmppws.modules.channels.seen import RENAMED, SELF, Seen, changes
+from xmppws.modules.channels.seen import RENAMED, SELF, changes
 from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza
@@ -56,15 +56,19 @@ class Places:
         """Leave all channels, for the page is gone."""
         for membership in tuple(self.memberships.values()):
             self._out(membership)
+            # The end of the session would tell the rooms only while it is known under which nickname it is there.
+            self._channels.host.dispatch.observe(self._exit(membership))
         self.session.reads(True)
-        # The rooms learn it as they learn of every session's end.
         self._channels.host.unbind(self.session, end)
 
     def check(self, now: float) -> None:
         """Give up waiting for rooms that do not answer."""
         for membership in tuple(self.memberships.values()):
             if membership.phase is not Phase.IN and now - membership.since > _PATIENCE:
-                self._refuse(self._out(membership), Problem("unavailable", "The channel does not answer"))
+                waiting = self._out(membership)
+                # Or it would be in it as soon as the room does answer.
+                self._channels.host.dispatch.observe(self._exit(membership))
+                self._refuse(waiting, Problem("unavailable", "The channel does not answer"))
 
     # --- What the page asks ---
 
@@ -95,7 +99,9 @@ class Places:
         try:
             await self._channels.provide(channel)
         except Problem:
-            self._out(membership)
+            # It may be gone meanwhile, with the page.
+            if membership.phase is not Phase.OUT:
+                self._out(membership)
             raise
         if membership.phase is not Phase.OUT:
             pending = self._enter(membership)
@@ -111,6 +117,10 @@ class Places:
         child(child(made, ns.MUC, "x"), ns.MUC, "history", {"maxstanzas": str(wanted)})
         return self._send(made)
 
+    def _exit(self, membership: Membership) -> Awaitable[None] | None:
+        at = membership.channel.jid.with_resource(membership.nick)
+        return self._send(element(ns.CLIENT, "presence", {"type": "unavailable", "to": at.text}))
+
     def unsubscribe(self, request: Unsubscribe) -> Awaitable[None] | None:
         """Take a subscription back, and leave the channel if it was the last."""
         membership = self._membership(request.channel)
@@ -119,8 +129,7 @@ class Places:
             membership.unsubscribe(request.event)
         if request.event is None or not membership.events:
             self._out(membership)
-            at = membership.channel.jid.with_resource(membership.nick)
-            pending = self._send(element(ns.CLIENT, "presence", {"type": "unavailable", "to": at.text}))
+            pending = self._exit(membership)
         self._socket.send_text(answers.unsubscribed(request.channel, request.event, request.id))
         return pending
 
@@ -150,43 +159,54 @@ class Places:
         """Take a stanza."""
         assert stanza.sender is not None
         membership = self._rooms.get(stanza.sender.bare)
-        if stanza.type == "error":
+        if stanza.type == "groupchat":
+            if membership is not None:
+                self._said(membership, stanza)
+        elif stanza.type == "error":
             if membership is not None:
                 self._failed(membership, stanza)
         elif stanza.kind == "presence":
             if membership is not None:
-                self._seen(membership, Seen.read(stanza))
-        elif stanza.type == "groupchat":
-            if membership is not None:
-                self._said(membership, stanza)
+                self._present(membership, stanza)
         elif stanza.type in ("get", "set", "chat", "normal"):
             self._channels.host.dispatch.post(stanza.error(ServiceUnavailable("A page reads its channels alone")))
 
     def _said(self, membership: Membership, message: Stanza) -> None:
         channel = membership.channel
-        told = channel.read(message, is_history=membership.phase is Phase.GREETED)
-        if told is not None:
-            if membership.phase is Phase.IN and membership.take(told, self._ids):
-                self._channels.delivered.inc()
+        if membership.phase is Phase.IN:
+            told = channel.read(message, is_history=False)
+            if told is not None:
+                if membership.take(told, self._ids):
+                    self._channels.delivered.inc()
+            elif message.sender == channel.jid:
+                # The room's own word; occupants can write the same.
+                channel.changed(changes(message.tree()))
         elif membership.phase is Phase.GREETED:
-            # XEP-0045 section 7.2.15: the subject comes last.
-            membership.enter()
-        else:
-            channel.changed(changes(message.tree()))
+            if content.is_subject(message.tree()):
+                # XEP-0045 section 7.2.15: the subject comes last.
+                membership.enter()
+            elif membership.is_first:
+                channel.read(message, is_history=True)
 
-    def _seen(self, membership: Membership, seen: Seen) -> None:
+    def _present(self, membership: Membership, presence: Stanza) -> None:
         channel = membership.channel
+        if membership.phase is Phase.ENTERING and channel.is_known(presence):
+            # Who enters is told of everybody; what the pages that are in know already need not be read.
+            return
+        seen = channel.look(presence)
         if not seen.is_here:
             channel.left(seen.nick)
-            if RENAMED in seen.codes and SELF in seen.codes:
+            is_own = SELF in seen.codes or (seen.nick == membership.nick and membership.phase is not Phase.ENTERING)
+            if is_own and RENAMED in seen.codes:
                 membership.nick = seen.new_nick
-            elif SELF in seen.codes:
+            elif is_own:
+                # The end of the room has no code 110 (section 10.9).
                 self._removed(membership, seen.why or "You are not in the channel any more")
             return
         if SELF in seen.codes and membership.phase is Phase.ENTERING:
             membership.phase = Phase.GREETED
             membership.nick = seen.nick
-            channel.greeted(seen.codes)
+            membership.is_first = channel.greeted(seen.codes)
         channel.came(seen.nick, seen.account)
 
     def _removed(self, membership: Membership, why: str) -> None:

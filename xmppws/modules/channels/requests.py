@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -11,6 +13,12 @@ from msgspec import Meta, Raw, Struct
 
 from xmppws.errors import NotWellFormed, Reason
 from xmppws.modules.channels import answers
+
+MAX_DEPTH: Final = 100
+"""Arrays and objects within each other in a message."""
+
+_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 
 # Fields that a request does not know are for others to read, and pass.
 _Id: TypeAlias = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0, lt=2**53)] | None
@@ -96,16 +104,28 @@ def read(payload: bytes) -> Request:
 
 
 def check(text: str) -> None:
-    """See that a text is JSON in which no object has a name twice: readers differ in which value counts.
+    """See that a text is JSON which every reader takes, and takes alike: no object has a name twice, none is too deep.
 
     Raises `Problem`.
     """
     try:
         _structure(text)
     except RecursionError:
-        raise Problem("bad-json", "The JSON is nested too deeply") from None
+        raise _too_deep() from None
     except ValueError as error:
         raise Problem("bad-json", f"This is not JSON: {error}"[:200]) from None
+    # How deep the reader goes depends on how deep in calls it is: what is taken here may not fail further in.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise _too_deep()
+
+
+def _too_deep() -> Problem:
+    return Problem("bad-json", f"The JSON is nested more than {MAX_DEPTH} deep")
+
+
+def _depth(json: str) -> int:
+    brackets = _BRACKET.findall(_STRING.sub("", json))
+    return max(accumulate(1 if bracket in "[{" else -1 for bracket in brackets))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:

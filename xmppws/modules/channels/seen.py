@@ -60,6 +60,11 @@ class Seen:
         return cls(presence.sender.resource, presence.type == "", codes, account, new_nick, told)
 
 
+def is_of_another(presence: Stanza) -> bool:
+    """Tell, without reading it, whether a presence is surely not the reader's own."""
+    return b"%d" % SELF not in presence.content
+
+
 def status_codes(x: Element | None) -> frozenset[int]:
     """Return the status codes in an element of muc#user."""
     if x is None:

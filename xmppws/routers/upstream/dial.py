@@ -55,25 +55,20 @@ async def dial(
 ) -> Dialled[P]:
     """Connect to the first target that can be reached, within `connect_timeout` seconds. Raises `Unreachable`.
 
-    The protocol is made, and its `connection_made` called, for the connection that is returned alone.
+    `connection_made` is called for the connection that is returned alone.
     """
     dialling = _Dialling(domain, resolver, tls, preface)
+    others = tuple(targets)
     try:
         async with asyncio.timeout(connect_timeout):
-            reached = await race(dialling.targets(targets), TARGET_DELAY, _Reached.abort)
+            while reached := await race(dialling.targets(others), TARGET_DELAY, _Reached.abort):
+                others = others[others.index(reached.target) + 1 :]
+                if (protocol := dialling.handed_over(reached, make_protocol)) is not None:
+                    found = tuple(dialling.failures)
+                    return Dialled(reached.transport, protocol, reached.target, reached.expected, others, found)
     except TimeoutError:
-        reached = None
-    if reached is None:
-        raise Unreachable(domain, dialling.failures)
-    protocol = make_protocol()
-    try:
-        reached.gate.pass_on(reached.transport, protocol)
-    except UpstreamError as error:
-        reached.abort()
-        raise Unreachable(domain, [*dialling.failures, Failure(str(reached.target), error)]) from None
-    protocol.connection_made(reached.transport)
-    others = tuple(targets[targets.index(reached.target) + 1 :])
-    return Dialled(reached.transport, protocol, reached.target, reached.expected, others, tuple(dialling.failures))
+        pass
+    raise Unreachable(domain, dialling.failures)
 
 
 class _Reached(NamedTuple):
@@ -99,6 +94,18 @@ class _Dialling:
     async def targets(self, targets: Sequence[Target]) -> AsyncGenerator[Attempt[_Reached], None]:
         for target in targets:
             yield partial(self._reach, target)
+
+    def handed_over(self, reached: _Reached, make_protocol: Callable[[], P]) -> P | None:
+        """Let a protocol of its own take the connection over, unless that has gone wrong since."""
+        protocol = make_protocol()
+        try:
+            reached.gate.pass_on(reached.transport, protocol)
+        except UpstreamError as error:
+            reached.abort()
+            self._note(str(reached.target), error)
+            return None
+        protocol.connection_made(reached.transport)
+        return protocol
 
     async def _reach(self, target: Target) -> _Reached | None:
         addresses = self._unix(target) if target.path else self._addresses(target)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from xmppws.errors import StreamError
@@ -36,13 +37,11 @@ class SeeOtherHost(UpstreamError):
 async def greet(link: Link, *, domain: str, lang: str | None, parse: Callable[[bytes], Element]) -> Greeting:
     """Open a stream, or open it anew, and return what the server answers. Raises `UpstreamError`."""
     link.send(header(ns.CLIENT, to=domain, lang=lang))
-    try:
+    with _rules():
         head, features = await link.next(), await link.next()
-    except StreamError as error:
-        raise UpstreamError(f"it broke the rules of XML streams: {error}") from None
-    if not isinstance(head, Header) or not isinstance(features, bytes):
-        raise UpstreamError("it ended the stream at once")
-    root = parse(features)
+        if not isinstance(head, Header) or not isinstance(features, bytes):
+            raise UpstreamError("it ended the stream at once")
+        root = parse(features)
     tag = tag_of(root)
     if tag == translate.ERROR:
         if other := translate.other_host(root):
@@ -60,11 +59,21 @@ async def start_tls(
     if features.find(translate.STARTTLS) is None:
         raise UpstreamError("it offers no STARTTLS")
     link.send(_STARTTLS)
-    answer = await link.next()
-    if not isinstance(answer, bytes) or tag_of(parse(answer)) != translate.PROCEED:
-        raise UpstreamError("it refused STARTTLS")
+    with _rules():
+        answer = await link.next()
+        if not isinstance(answer, bytes) or tag_of(parse(answer)) != translate.PROCEED:
+            raise UpstreamError("it refused STARTTLS")
     if link.buffered:
         # Whoever sits between could have put it there, to be taken for what comes through TLS.
         raise UpstreamError("it sent more behind its consent to STARTTLS")
     link.restart()
     link.connection_made(await tls.secure(link.transport, link, expected, direct=False))
+
+
+@contextmanager
+def _rules() -> Iterator[None]:
+    """Tell apart what the server did wrong from what the client did."""
+    try:
+        yield
+    except StreamError as error:
+        raise UpstreamError(f"it broke the rules of XML streams: {error}") from None

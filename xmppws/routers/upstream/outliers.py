@@ -41,7 +41,7 @@ class Outliers:
 
     def failed(self, target: Target) -> None:
         """Note that a target failed."""
-        if len(self._records) >= _MOST:
+        if target not in self._records and len(self._records) >= _MOST:
             del self._records[next(iter(self._records))]
         record = self._records.setdefault(target, _Record())
         record.failures += 1

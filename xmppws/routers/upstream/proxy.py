@@ -29,7 +29,8 @@ def proxy_header(version: str, client: str, server: tuple[str, int]) -> bytes:
         if addresses is None:
             return b"PROXY UNKNOWN\r\n"
         source, target = addresses
-        return f"PROXY TCP{source.version} {source} {target} 0 {server[1]}\r\n".encode()
+        # The header knows groups of hexadecimal digits only, so none of the ways in which Python shortens them.
+        return f"PROXY TCP{source.version} {source.exploded} {target.exploded} 0 {server[1]}\r\n".encode()
     if addresses is None:
         return _SIGNATURE + struct.pack("!BBH", _LOCAL, 0, 0)
     source, target = addresses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Sequence
 from enum import Enum
 from math import ceil
@@ -15,6 +16,7 @@ from xmppws.errors import (
     End,
     Reason,
     RemoteConnectionFailed,
+    SaslInvalidMechanism,
     StreamError,
     StreamPolicyViolation,
     UnsupportedStanzaType,
@@ -22,7 +24,7 @@ from xmppws.errors import (
 )
 from xmppws.routers.upstream import translate
 from xmppws.routers.upstream.errors import UpstreamError
-from xmppws.routers.upstream.greeting import Greeting, greet
+from xmppws.routers.upstream.greeting import Greeting, SeeOtherHost
 from xmppws.routers.upstream.link import Link
 from xmppws.stream.framing import Open
 from xmppws.stream.tcp import CLOSE
@@ -38,17 +40,23 @@ log = logging.getLogger("xmppws.upstream")
 
 # How nearly all begins that a server sends to a client that has logged in.
 _COMMON: Final = (b"<message ", b"<presence ", b"<iq ", b"<r ", b"<a ")
+_NAME: Final = re.compile(rb"<(?:[^ \t\r\n/>:]*:)?([^ \t\r\n/>]*)")
 _IQ: Final = f"{{{ns.CLIENT}}}iq"
+_STANZAS: Final = frozenset({_IQ, f"{{{ns.CLIENT}}}message", f"{{{ns.CLIENT}}}presence"})
 _SPECIAL: Final = frozenset({b"features", b"success", b"failure", b"error", b"enabled", b"resumed"})
-_ENABLED: Final = f"{{{ns.STREAM_MANAGEMENT}}}enabled"
-_RESUMED: Final = f"{{{ns.STREAM_MANAGEMENT}}}resumed"
+# Stream management, whose versions differ in nothing that matters here.
+_VERSIONS: Final = (ns.STREAM_MANAGEMENT, "urn:xmpp:sm:2")
+_COUNTING: Final = tuple(f"{{{version}}}{name}" for version in _VERSIONS for name in ("enabled", "resumed"))
+_ENABLE: Final = frozenset(f"{{{version}}}enable" for version in _VERSIONS)
 _SHOWN: Final = 100
 _UNREACHABLE: Final = "The server of this domain cannot be reached at the moment"
-_ASK_FOR_ACK: Final = serialize(element(ns.STREAM_MANAGEMENT, "r"))
+# Names for metrics: who knows more mechanisms means to fill our memory.
+_MAX_MECHANISMS: Final = 50
 
 
 class Phase(Enum):
     STRANGER = "has not logged in"
+    TRIES = "tries to log in, and the server has not said how that went"
     RESTARTS = "has logged in, and opens a new stream next (RFC 6120 section 6.4.6)"
     IN = "has logged in"
 
@@ -83,8 +91,9 @@ class Relay:
         self._mechanism = self._username = ""
         self._phase = Phase.STRANGER
         self._is_over = False
-        # Whether stanzas are counted: the server has enabled stream management, or resumed.
-        self._counts = False
+        # The version of stream management by which stanzas are counted, "" if they are not: the server has enabled it,
+        # or resumed a stream.
+        self._counts = ""
         # The id of the ping that the client has yet to answer.
         self._probe = ""
 
@@ -103,12 +112,10 @@ class Relay:
 
     def received(self, root: Element) -> Awaitable[None] | None:
         """Send an element on."""
-        tag = tag_of(root)
-        if tag in translate.REFUSED:
-            raise UnsupportedStanzaType("This is not offered here")
-        if tag in translate.AUTHENTICATE:
-            self._log_in(root)
-        elif self._probe and tag == _IQ and root.get("id") == self._probe:
+        if tag_of(root) not in _STANZAS:
+            if not self._passes_up(root):
+                return None
+        elif self._probe and root.get("id") == self._probe and tag_of(root) == _IQ:
             self._probe = ""
             return None
         if self._link is not None:
@@ -121,7 +128,7 @@ class Relay:
         if self._phase is not Phase.IN:
             return
         if self._counts:
-            self._stream.send(_ASK_FOR_ACK)
+            self._stream.send(b'<r xmlns="%b"/>' % self._counts.encode())
         else:
             self._probe = self._router.new_id()
             ping = iq("get", element(ns.PING, "ping"), to=None, sender=self._router.jid, id=self._probe)
@@ -170,9 +177,11 @@ class Relay:
         if error is None:
             self._stream.end(RemoteConnectionFailed("", Reason.UPSTREAM_CLOSED))
             return
-        broken = isinstance(error, StreamError)
-        self._log("it broke the rules of XML streams" if broken else "the connection was lost", error)
-        self._stream.end(RemoteConnectionFailed("", Reason.UPSTREAM_ERROR if broken else Reason.UPSTREAM_LOST))
+        if isinstance(error, StreamError):
+            self._stream.end(self._broken(error))
+            return
+        self._log("the connection was lost", error)
+        self._stream.end(RemoteConnectionFailed("", Reason.UPSTREAM_LOST))
 
     def accepts(self, ready: bool) -> None:
         """Read from the client as fast as the server reads."""
@@ -197,17 +206,20 @@ class Relay:
             self._answer(greeting, link)
 
     async def _restart(self, open: Open, link: Link) -> None:
-        link.restart()
         try:
-            greeting = await greet(link, domain=self._router.domain, lang=open.lang, parse=self._parser.parse)
+            greeting = await self._router.restart(link, open, self._parser.parse)
         except UpstreamError as error:
-            self._log("the stream was not opened anew", error)
+            if not self._is_over:
+                self._log("the stream was not opened anew", error)
+            if isinstance(error, SeeOtherHost):
+                raise self._router.moved(self._stream.address, error.where, self._own_url) from None
             raise RemoteConnectionFailed("", Reason.UPSTREAM_LOST) from None
         self._answer(greeting, link)
 
     def _answer(self, greeting: Greeting, link: Link) -> None:
         features = translate.for_browsers(greeting.features)
-        self._router.mechanisms.update(translate.mechanisms(greeting.features)[0])
+        if len(self._router.mechanisms) < _MAX_MECHANISMS:
+            self._router.mechanisms.update(translate.mechanisms(greeting.features)[0][:_MAX_MECHANISMS])
         self._stream.open(self._router.domain, greeting.header.id or self._router.new_id(), features)
         link.flow(self)
 
@@ -215,7 +227,10 @@ class Relay:
 
     def _special(self, written: bytes) -> bytes:
         """Return what a client gets of an element that means something to us, too. Raises `StreamError` for an end."""
-        root = self._parser.parse(written)
+        try:
+            root = self._parser.parse(written)
+        except StreamError as error:
+            raise self._broken(error) from None
         tag = tag_of(root)
         if tag in translate.SUCCESS:
             self._phase = Phase.RESTARTS if tag == translate.SASL_SUCCESS else Phase.IN
@@ -226,10 +241,14 @@ class Relay:
             # After SASL2 they come without a new stream.
             return translate.for_browsers(root)
         if tag in translate.FAILURE:
-            self._note(translate.failure(root))
-        if next(root.iter(_ENABLED, _RESUMED), None) is not None:
-            self._counts = True
+            self._failed(translate.failure(root))
+        if (counting := next(root.iter(*_COUNTING), None)) is not None:
+            self._counts = tag_of(counting)[1:].partition("}")[0]
         return written
+
+    def _broken(self, error: StreamError) -> StreamError:
+        self._log("it broke the rules of XML streams", error)
+        return RemoteConnectionFailed("", Reason.UPSTREAM_ERROR)
 
     def _ended_by(self, error: Element) -> StreamError:
         where = translate.other_host(error)
@@ -240,12 +259,38 @@ class Relay:
 
     # --- Logging in ---
 
-    def _log_in(self, authentication: Element) -> None:
+    def _passes_up(self, root: Element) -> bool:
+        """Tell whether the server is to get what is no stanza."""
+        tag = tag_of(root)
+        if tag in translate.REFUSED:
+            raise UnsupportedStanzaType("This is not offered here")
+        if tag in translate.AUTHENTICATE:
+            return self._log_in(root)
+        if tag in _ENABLE:
+            # XEP-0198 section 4: the client counts what it sends from here on, and so the server has to get all of it.
+            self._probe = ""
+        return True
+
+    def _log_in(self, authentication: Element) -> bool:
+        if self._phase is not Phase.STRANGER:
+            # Or the answer to one would be taken for that to the other, in logs and limits.
+            raise UnsupportedStanzaType("Log in once, and wait for the outcome before you try again")
         if wait := self._stream.count_login():
             told = f"Too many log-ins from your address; try again in {ceil(wait)} s"
             raise StreamPolicyViolation(told, Reason.TOO_MANY_ATTEMPTS)
         self._mechanism = authentication.get("mechanism", "")[:_SHOWN]
         self._username = translate.username(authentication)
+        if refusal := translate.refusal(authentication):
+            self._failed(SaslInvalidMechanism.condition)
+            self._stream.send(refusal)
+            return False
+        self._phase = Phase.TRIES
+        return True
+
+    def _failed(self, condition: str) -> None:
+        if self._phase is Phase.TRIES:
+            self._phase = Phase.STRANGER
+        self._note(condition)
 
     def _logged_in(self, account: str) -> None:
         self._parser.trust()
@@ -278,5 +323,5 @@ class Relay:
 
 
 def _local_name(written: bytes) -> bytes:
-    name = written[1 : written.find(b" ")]
-    return name.rpartition(b":")[2]
+    match = _NAME.match(written)
+    return match[1] if match else b""

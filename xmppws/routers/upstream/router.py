@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 
 from xmppws.config.checks import Address, address
 from xmppws.config.upstream import Upstream, is_near
@@ -35,6 +35,7 @@ from xmppws.xml.parser import Element, Vocabulary
 
 log = logging.getLogger("xmppws.upstream")
 
+T = TypeVar("T")
 Parse = Callable[[bytes], Element]
 
 # How often a server may send a client on to the next before it is let in.
@@ -98,31 +99,32 @@ class UpstreamRouter:
         if self.connections.value >= self._options.max_connections:
             raise StreamResourceConstraint("The server of this domain has too many clients", Reason.UPSTREAM_FULL)
         self.connections.inc()
-        failures: list[Failure] = []
         try:
-            async with asyncio.timeout(self._options.connect_timeout):
-                return await self._connect(stream, open, parse, failures)
-        except TimeoutError:
-            failures.append(Failure(self.domain, UpstreamError(f"no greeting in {self._options.connect_timeout:g}s")))
-            self._failed()
-            raise Unreachable(self.domain, failures) from None
+            return await self._connect(stream, open, parse)
         except BaseException:
-            self._failed()
+            self.connections.dec()
+            self.failures.inc()
             raise
 
-    def _failed(self) -> None:
-        self.connections.dec()
-        self.failures.inc()
+    async def restart(self, link: Link, open: Open, parse: Parse) -> Greeting:
+        """Open the stream of a connection anew, after the log-in. Raises `UpstreamError`."""
+        link.restart()
+        greeting = greet(link, domain=self.domain, lang=open.lang, parse=parse)
+        return await _within(self._options.connect_timeout, greeting, "no greeting")
 
-    async def _connect(
-        self, stream: Stream, open: Open, parse: Parse, failures: list[Failure]
-    ) -> tuple[Link, Greeting]:
+    async def _connect(self, stream: Stream, open: Open, parse: Parse) -> tuple[Link, Greeting]:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._options.connect_timeout
+        failures: list[Failure] = []
         hops = 0
-        targets = await self._targets(stream.address)
+        targets = await _within(self._options.connect_timeout, self._targets(stream.address), "no answer of DNS")
         while targets:
-            dialled = await self._dial(targets, stream, failures)
+            dialled = await self._dial(targets, stream, failures, deadline - clock())
+            left = deadline - clock()
+            # Who takes the connection and then says nothing leaves time for the next.
+            seconds = left / 2 if dialled.others else left
             try:
-                greeting = await self._greet(dialled, open, parse)
+                greeting = await _within(seconds, self._greet(dialled, open, parse), "no greeting")
             except SeeOtherHost as error:
                 dialled.protocol.abort()
                 hops += 1
@@ -148,7 +150,9 @@ class UpstreamRouter:
         self.ejected.set(self._outliers.out)
         return (*([moved] if moved is not None else []), *self._outliers.sorted(found))
 
-    async def _dial(self, targets: tuple[Target, ...], stream: Stream, failures: list[Failure]) -> Dialled[Link]:
+    async def _dial(
+        self, targets: tuple[Target, ...], stream: Stream, failures: list[Failure], seconds: float
+    ) -> Dialled[Link]:
         version = self._options.proxy_protocol
         try:
             dialled = await dial(
@@ -157,7 +161,7 @@ class UpstreamRouter:
                 domain=self.domain,
                 resolver=self._resolver,
                 tls=self._tls,
-                connect_timeout=self._options.connect_timeout,
+                connect_timeout=seconds,
                 preface=partial(_preface, version, stream.address) if version else None,
             )
         except Unreachable as error:
@@ -191,6 +195,14 @@ class UpstreamRouter:
     def _read_tls(self) -> ClientTls:
         options = self._options
         return ClientTls(options.ca_file, options.certificate, options.key)
+
+
+async def _within(seconds: float, awaited: Awaitable[T], what: str) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaited
+    except TimeoutError:
+        raise UpstreamError(f"{what} in {seconds:.1f}s") from None
 
 
 def _check_mechanisms(features: Element) -> None:

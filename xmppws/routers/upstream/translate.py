@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Iterator
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Final
 
 from xmppws.errors import Reason, RemoteConnectionFailed, StreamError
@@ -35,6 +36,12 @@ _REMOVED: Final = frozenset(
 _MECHANISM: Final = frozenset(f"{{{namespace}}}mechanism" for namespace in (ns.SASL, ns.SASL2, ns.FAST))
 # XEP-0484 names the mechanisms of its tokens by hash and channel binding.
 _BINDING: Final = ("-PLUS", "-EXPR", "-UNIQ", "-ENDP")
+_REFUSED_MECHANISM: Final = MappingProxyType(
+    {
+        tag: b'<failure xmlns="%b"><invalid-mechanism xmlns="%b"/></failure>' % (namespace.encode(), ns.SASL.encode())
+        for tag, namespace in zip(AUTHENTICATE, (ns.SASL, ns.SASL2), strict=True)
+    }
+)
 _SEE_OTHER_HOST: Final = f"{{{ns.STREAM_ERRORS}}}see-other-host"
 _STREAM_TEXT: Final = f"{{{ns.STREAM_ERRORS}}}text"
 # RFC 6120 section 4.9.3, without those that lead elsewhere.
@@ -62,9 +69,11 @@ def for_browsers(features: Element) -> bytes:
     """Write stream features as a browser may see them."""
     kept = deepcopy(features)
     for element in list(_unfit(kept)):
-        parent = element.getparent()
-        assert parent is not None
-        parent.remove(element)
+        parent = _remove(element)
+        is_empty = tag_of(element) in _MECHANISM and not any(tag_of(each) in _MECHANISM for each in parent)
+        if is_empty and parent is not kept:
+            # With none left there is no such way to log in.
+            _remove(parent)
     return serialize(kept)
 
 
@@ -73,8 +82,13 @@ def mechanisms(features: Element) -> tuple[list[str], list[str]]:
     fit: list[str] = []
     unfit: list[str] = []
     for element in features.iter(*_MECHANISM):
-        (unfit if _is_unfit(element) else fit).append((element.text or "").strip())
+        (unfit if _is_unfit(element.text) else fit).append((element.text or "").strip())
     return fit, unfit
+
+
+def refusal(authentication: Element) -> bytes:
+    """Return what answers an `<auth/>` or `<authenticate/>` with a mechanism that is not offered, b"" for others."""
+    return _REFUSED_MECHANISM[tag_of(authentication)] if _is_unfit(authentication.get("mechanism")) else b""
 
 
 def other_host(error: Element) -> str:
@@ -107,11 +121,13 @@ def passed(error: Element) -> StreamError:
 def username(authentication: Element) -> str:
     """Return who an `<auth/>` or `<authenticate/>` says that it is, "" where its first message does not tell."""
     initial = authentication.findtext(_INITIAL) or authentication.text or ""
+    mechanism = authentication.get("mechanism", "")
     try:
-        message = base64.b64decode(initial, validate=True).decode()
+        decoded = base64.b64decode(initial, validate=True)
+        # XEP-0484: the name, and behind a NUL the token's hash, which is no text.
+        message = (decoded.partition(b"\0")[0] if mechanism.startswith("HT-") else decoded).decode()
     except (binascii.Error, UnicodeDecodeError):
         return ""
-    mechanism = authentication.get("mechanism", "")
     if mechanism == "PLAIN":
         # RFC 4616: authorization identity, authentication identity, password.
         return message.split("\0")[1] if message.count("\0") == 2 else ""
@@ -119,9 +135,7 @@ def username(authentication: Element) -> str:
         # RFC 5802 section 5.1.
         named = (part[2:] for part in message.split(",") if part.startswith("n="))
         return next(named, "").replace("=2C", ",").replace("=3D", "=")
-    if mechanism.startswith("HT-"):
-        return message.split("\0")[0]
-    return ""
+    return message if mechanism.startswith("HT-") else ""
 
 
 def account(success: Element, username: str, domain: str) -> str:
@@ -135,10 +149,19 @@ def account(success: Element, username: str, domain: str) -> str:
 
 def _unfit(features: Element) -> Iterator[Element]:
     for element in features.iter():
-        if tag_of(element) in _REMOVED or (tag_of(element) in _MECHANISM and _is_unfit(element)):
+        if tag_of(element) in _REMOVED or (tag_of(element) in _MECHANISM and _is_unfit(element.text)):
             yield element
 
 
-def _is_unfit(mechanism: Element) -> bool:
-    name = (mechanism.text or "").strip()
+def _remove(element: Element) -> Element:
+    """Take an element out of its parent, and return that."""
+    parent = element.getparent()
+    assert parent is not None
+    parent.remove(element)
+    return parent
+
+
+def _is_unfit(mechanism: str | None) -> bool:
+    # A server may be less strict about names than RFC 4422 section 3.1.
+    name = (mechanism or "").strip().upper()
     return name == "EXTERNAL" or name.endswith(_BINDING)

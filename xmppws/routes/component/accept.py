@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from hmac import compare_digest
 from typing import Final
@@ -23,6 +22,7 @@ from xmppws.core.audit import audit
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.host import Host
 from xmppws.core.limits import Pace
+from xmppws.core.metrics import counter, gauge
 from xmppws.errors import (
     BadFormat,
     ConnectionTimeout,
@@ -57,18 +57,18 @@ class NotAttached(ServiceUnavailable):
     type = "wait"
 
 
-@dataclass(frozen=True, slots=True)
 class Gateway:
-    """Who may attach, as `domain`; `host` lists it."""
+    """Who may attach, as `domain`; `host` lists it, with all `domains` that its stanzas come from."""
 
-    domain: str
-    options: Component
-    host: Host
+    attached = gauge("xmppws_component_attached", "Whether the component is attached.")
+    received = counter("xmppws_component_received_total", "Stanzas from the component.")
+    sent = counter("xmppws_component_sent_total", "Stanzas to the component.")
 
-    @property
-    def domains(self) -> frozenset[str]:
-        """All domains that its stanzas come from."""
-        return frozenset({self.domain, *self.options.domains})
+    def __init__(self, domain: str, options: Component, host: Host) -> None:
+        self.domain = domain
+        self.options = options
+        self.host = host
+        self.domains = frozenset({domain, *options.domains})
 
 
 class Gateways:
@@ -97,9 +97,11 @@ class Gateways:
     def deliver(self, stanza: Stanza) -> Awaitable[None] | None:
         """Send a stanza to its component."""
         assert stanza.to is not None
-        stream = self._attached.get(self._served[stanza.to.domain].domain)
+        gateway = self._served[stanza.to.domain]
+        stream = self._attached.get(gateway.domain)
         if stream is None:
             raise NotAttached("The service is not connected at the moment")
+        gateway.sent.inc()
         return stream.send(stanza)
 
     def protocol(self) -> Accepted:
@@ -110,6 +112,7 @@ class Gateways:
         """Note that a component has proved itself. An older connection of it is over."""
         older = self._attached.get(gateway.domain)
         self._attached[gateway.domain] = stream
+        gateway.attached.set(1)
         gateway.host.gateways.update(gateway.domains)
         if older is not None:
             older.end(StreamConflict("A newer connection took over"))
@@ -118,6 +121,7 @@ class Gateways:
         """Note that its connection is gone."""
         if self._attached.get(gateway.domain) is stream:
             del self._attached[gateway.domain]
+            gateway.attached.set(0)
             gateway.host.gateways.difference_update(gateway.domains)
 
     @property
@@ -207,6 +211,7 @@ class Accepted(ComponentStream):
             raise NotAuthorized("The handshake comes first")
         if stanza.sender.domain not in self._domains:
             raise InvalidFrom("A component's stanzas come from its own domain")
+        self._gateway.received.inc()
         return self._gateways.dispatch.send(stanza)
 
     def end(self, error: StreamError | None) -> None:

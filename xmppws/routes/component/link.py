@@ -25,6 +25,7 @@ from xmppws.config import address
 from xmppws.core.dispatch import Dispatch
 from xmppws.core.events import RouteRestored
 from xmppws.core.host import Host
+from xmppws.core.metrics import counter, gauge
 from xmppws.errors import RemoteServerNotFound, RemoteServerTimeout, StreamError
 from xmppws.jid import Jid
 from xmppws.routes.component.stream import ComponentStream, digest, handshake
@@ -40,6 +41,7 @@ log = logging.getLogger("xmppws.link")
 _CONNECT_TIMEOUT: Final = 10.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+_KEEPALIVE_INTERVAL: Final = 60.0
 _TEXT: Final = f"{{{ns.STREAM_ERRORS}}}text"
 
 
@@ -82,6 +84,11 @@ class Links:
 class Link:
     """One linked domain, which belongs to `host`."""
 
+    up = gauge("xmppws_link_up", "Whether the link to the other server is up.")
+    waiting = gauge("xmppws_link_waiting", "Stanzas that wait for the link.")
+    sent = counter("xmppws_link_sent_total", "Stanzas that went up the link.")
+    received = counter("xmppws_link_received_total", "Stanzas that came down the link.")
+
     def __init__(
         self,
         domain: str,
@@ -106,20 +113,17 @@ class Link:
         self._size = 0
         self._expiry: asyncio.TimerHandle | None = None
 
-    @property
-    def waiting(self) -> int:
-        """How many stanzas wait for the link."""
-        return len(self._queue)
-
     def deliver(self, stanza: Stanza) -> Awaitable[None] | None:
         """Send a stanza, or keep it for a while. Raises `RemoteServerTimeout` when too much waits already."""
         if self._stream is not None and self.phase is Phase.UP:
+            self.sent.inc()
             return self._stream.send(stanza)
         size = len(stanza.content)
         if len(self._queue) >= self.options.max_queue or self._size + size > self.options.max_queue_size:
             raise RemoteServerTimeout("The link to other servers is down")
         self._queue.append(stanza)
         self._size += size
+        self.waiting.set(len(self._queue))
         if self._expiry is None:
             self._expiry = asyncio.get_running_loop().call_later(self.options.queue_timeout, self._expired)
         return None
@@ -135,20 +139,30 @@ class Link:
             else:
                 pause = _FIRST_PAUSE
                 self._up(stream)
-                why = await stream.ended
+                why = await self._until_ended(stream)
                 self._down()
                 log.warning("link of %s to %s is down: %s", self.domain, self.address, why)
             # All that lost one server at the same moment must not come back to it at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def received(self, stanza: Stanza) -> Awaitable[None] | None:
+    async def _until_ended(self, stream: LinkStream) -> str:
+        # RFC 6120 section 4.6.1: whitespace keeps a stream, and finds out when the other side is gone. Servers drop
+        # components that say nothing for minutes.
+        while True:
+            done, _ = await asyncio.wait((stream.ended,), timeout=_KEEPALIVE_INTERVAL)
+            if done:
+                return stream.ended.result()
+            stream.write(b" ")
+
+    def take(self, stanza: Stanza) -> Awaitable[None] | None:
         """Take a stanza that came down."""
         assert stanza.to is not None and stanza.sender is not None
         if stanza.to.domain != self.domain or stanza.sender.domain in self.here:
             told = "link of %s: a stanza from %s to %s is not for it to bring"
             log.warning(told, self.domain, stanza.sender, stanza.to)
             return None
+        self.received.inc()
         return self.dispatch.send(stanza)
 
     async def _connect(self) -> LinkStream:
@@ -171,9 +185,10 @@ class Link:
     def _up(self, stream: LinkStream) -> None:
         log.info("link of %s to %s is up", self.domain, self.address)
         self._stream, self.phase = stream, Phase.UP
-        waiting, self._queue, self._size = self._queue, deque(), 0
-        for stanza in waiting:
+        self.up.set(1)
+        for stanza in self._emptied():
             # Without waiting for the peer: what waited is bounded.
+            self.sent.inc()
             stream.send(stanza)
         event = RouteRestored(lambda to: to.domain not in self.here)
         if self.host.domain == self.domain:
@@ -181,13 +196,18 @@ class Link:
 
     def _down(self) -> None:
         self._stream, self.phase = None, Phase.DOWN
+        self.up.set(0)
+
+    def _emptied(self) -> Iterable[Stanza]:
+        stanzas, self._queue, self._size = self._queue, deque(), 0
+        self.waiting.set(0)
+        return stanzas
 
     def _expired(self) -> None:
         self._expiry = None
         if self.phase is Phase.UP:
             return
-        expired, self._queue, self._size = self._queue, deque(), 0
-        for stanza in expired:
+        for stanza in self._emptied():
             if stanza.answerable:
                 self.dispatch.post(stanza.error(RemoteServerTimeout("The link to other servers is down")))
 
@@ -226,7 +246,7 @@ class LinkStream(ComponentStream):
 
     def stanza(self, stanza: Stanza) -> Awaitable[None] | None:
         """Take a stanza that came down."""
-        return self._link.received(stanza)
+        return self._link.take(stanza)
 
     def failed(self, error: Element) -> None:
         """Keep what the server says of the end."""
