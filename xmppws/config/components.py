@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from xmppws.config.checks import address, host_name
+from xmppws.config.hosts import Host
+from xmppws.config.neighbours import Component, Link
 from xmppws.config.reader import Reader
-from xmppws.config.sections import Component, Host, Link
 
 S = TypeVar("S", Component, Link)
 

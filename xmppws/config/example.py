@@ -4,8 +4,10 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from xmppws.config.hosts import Host
+from xmppws.config.neighbours import Component, Link
 from xmppws.config.options import Option, Section, lists, options, sections
-from xmppws.config.sections import Component, Config, Host, Link
+from xmppws.config.sections import Config
 
 WIDTH = 100
 

@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
+from xmppws.config.hosts import Host
 from xmppws.config.lines import Key
 from xmppws.config.options import options, sections
-from xmppws.config.sections import Config, Host
+from xmppws.config.sections import Config
 
 _HOST: Final[Key] = ("hosts", "example.com")
 

@@ -14,6 +14,8 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 KIB = _BYTES["KiB"]
 MIB = _BYTES["MiB"]
+SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 86400.0
+MILLION = 1_000_000
 
 # Enough digits for any bound, few enough that converting them costs nothing.
 _AMOUNT = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)"

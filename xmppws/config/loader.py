@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from xmppws.config import components, together
 from xmppws.config import environment as variables
 from xmppws.config.checks import host_name
+from xmppws.config.hosts import Host, HostC2S, HostOptions
 from xmppws.config.includes import Document
 from xmppws.config.lines import Key
 from xmppws.config.mistakes import ConfigError, Mistake
 from xmppws.config.options import Section, options
 from xmppws.config.reader import Reader
-from xmppws.config.sections import Config, Host, HostC2S, HostOptions
+from xmppws.config.sections import Config
 from xmppws.config.source import Source
 
 S = TypeVar("S", bound=Section)

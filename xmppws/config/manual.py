@@ -7,10 +7,12 @@ import textwrap
 from collections.abc import Collection, Iterator
 
 from xmppws.config.environment import settable, variable
+from xmppws.config.hosts import Host, HostOptions
 from xmppws.config.kinds import TABLES
 from xmppws.config.lines import Key
+from xmppws.config.neighbours import Component, Link
 from xmppws.config.options import Option, Section, lists, options, sections
-from xmppws.config.sections import Component, Config, Host, HostOptions, Link
+from xmppws.config.sections import Config
 
 MARK = '.\\" OPTIONS\n'
 """The line of the frame that the options replace."""

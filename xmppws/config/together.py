@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from xmppws.config.checks import Address, address
+from xmppws.config.hosts import HostOptions, Jwt
 from xmppws.config.kinds import SIZE
 from xmppws.config.lines import Key
 from xmppws.config.reader import Reader
 from xmppws.config.secrets import fault
-from xmppws.config.sections import C2S, Config, HostOptions, Jwt, Listener
+from xmppws.config.sections import C2S, Config, Listener
 from xmppws.config.source import dotted
 from xmppws.config.upstream import faults
 

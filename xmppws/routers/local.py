@@ -275,7 +275,6 @@ class LocalStream:
 
     def _enable(self, session: Session, root: Element) -> None:
         if session.acks is not None:
-            # Section 3: "the server MUST NOT ... honor" a second one.
             self._stream.send(sm.failed("unexpected-request"))
             return
         resumptions = self._router.resumptions
