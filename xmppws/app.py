@@ -7,8 +7,8 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,12 @@ from msgspec import structs
 
 from xmppws import __version__
 from xmppws.admin.socket import AdminSocket
-from xmppws.auth.anonymous import AnonymousProvider
+from xmppws.auth.assembly import make_providers
 from xmppws.auth.internal import InternalProvider
 from xmppws.config import Address, Config, address, module_options
 from xmppws.config import Host as HostOptions
 from xmppws.core.admin import AUTO, Row, socket_path
-from xmppws.core.auth import Accounts, Background, Provider, ProviderError
+from xmppws.core.auth import Accounts, Background, ProviderError
 from xmppws.core.catalog import Catalog
 from xmppws.core.component import Components, assign
 from xmppws.core.delivery import Delivery
@@ -35,7 +35,7 @@ from xmppws.core.host import Host
 from xmppws.core.loader import load, replace
 from xmppws.core.module import Module
 from xmppws.core.reload import Applier, Reload
-from xmppws.core.stores import Storage, Stores
+from xmppws.core.stores import Storage
 from xmppws.http import console, health, hostmeta
 from xmppws.http.accepted import Admission
 from xmppws.http.app import application, logger
@@ -69,16 +69,6 @@ log = logging.getLogger("xmppws")
 _HASHING_THREADS: Final = 2
 # Seconds for which an HTTP connection waits for another request, and counts against c2s.max_connections.
 _KEEPALIVE_TIMEOUT: Final = 30.0
-
-
-# By the name that `authentication` gives them.
-_PROVIDERS: Final[Mapping[str, Callable[[str, HostOptions, Stores, Executor], Provider]]] = MappingProxyType(
-    {
-        "internal": lambda domain, options, stores, executor: InternalProvider(domain, stores, executor),
-        "anonymous": lambda domain, options, stores, executor: AnonymousProvider(stores),
-        "jwt": lambda domain, options, stores, executor: _jwt_provider(domain, options, stores),
-    }
-)
 
 
 class StartError(Exception):
@@ -136,9 +126,7 @@ class Server:
             domain,
             dispatch=self.dispatch,
             stores=stores,
-            providers=tuple(
-                _PROVIDERS[name](domain, options, stores, self._executor) for name in options.authentication
-            ),
+            providers=make_providers(domain, options, stores, self._executor),
             new_id=new_id,
             admins=_admins(options),
         )
@@ -410,13 +398,6 @@ class Server:
             if self._config.admin_socket != AUTO:
                 raise
             log.warning("%s", error)
-
-
-def _jwt_provider(domain: str, options: HostOptions, stores: Stores) -> Provider:
-    # Its libraries take 10 MB, which few servers need.
-    from xmppws.auth.jwt import JwtProvider
-
-    return JwtProvider(domain, options.jwt, stores)
 
 
 def _admins(options: HostOptions) -> frozenset[Jid]:
