@@ -86,6 +86,17 @@ async def test_stanzas_are_counted(server: Running) -> None:
         assert await handled(alice) == 2
 
 
+async def test_what_is_offered() -> None:
+    async with running(config(max_stanza_size=12345, max_unauthenticated_size=4096)) as server:
+        async with connected(server.url) as alice:
+            assert f"{{{SM}}}sm" not in [feature.tag for feature in await alice.open()]
+            await alice.authenticate("alice", PASSWORDS["alice"])
+            features = await alice.open()
+            assert features.find(f"{{{SM}}}sm") is not None
+            limits = "{urn:xmpp:stream-limits:0}"
+            assert features.findtext(f"{limits}limits/{limits}max-bytes") == "12345"
+
+
 async def test_resuming_after_the_connection_was_lost(server: Running) -> None:
     async with AsyncExitStack() as stack:
         bob = await stack.enter_async_context(logged_in(server.url, "bob", PASSWORDS["bob"]))

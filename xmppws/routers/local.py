@@ -33,7 +33,7 @@ from xmppws.routers.guest import Guest
 from xmppws.routers.resumption import Resumptions, deliver_again
 from xmppws.stream import sm
 from xmppws.stream.c2s import Attempt, Bind, Negotiation, Offer, Reply, Resume, Step
-from xmppws.stream.framing import Open
+from xmppws.stream.framing import Open, limits_feature
 from xmppws.stream.sasl import AccountWanted, KeysWanted, TokenWanted
 from xmppws.stream.sasl.scram import HASHES
 from xmppws.stream.sm import Acks
@@ -67,7 +67,8 @@ class LocalRouter:
     def refresh(self) -> None:
         """Make the offer anew, after a module was reloaded too."""
         self._offered_by = self.providers.mechanisms()
-        features = sm.FEATURE + b"".join(module.stream_features for module in self.host.modules.values())
+        own = sm.FEATURE + limits_feature(self.limits.max_stanza_size)
+        features = own + b"".join(module.stream_features for module in self.host.modules.values())
         self._offer = Offer.of(self.host.domain, self.providers.offered(), features, self.limits.max_auth_attempts)
 
     def accept(self, stream: Stream, request: Request) -> LocalStream:

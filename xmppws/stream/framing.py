@@ -162,6 +162,11 @@ def features(content: bytes) -> bytes:
     return b'<stream:features xmlns:stream="%b">%b</stream:features>' % (ns.STREAM.encode(), content)
 
 
+def limits_feature(max_bytes: int) -> bytes:
+    """Write the largest stanza that is taken (XEP-0478 Stream Limits Advertisement 0.1.0)."""
+    return b'<limits xmlns="%b"><max-bytes>%d</max-bytes></limits>' % (ns.STREAM_LIMITS.encode(), max_bytes)
+
+
 def stream_error(error: StreamError) -> bytes:
     """Write a stream error (RFC 6120 section 4.9.2). Its text begins with the stable reason id."""
     return (
