@@ -13,30 +13,17 @@ is read meanwhile.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, Protocol, cast
 
+from xmppws.core.tcp import keep_alive
 from xmppws.errors import StreamError
 from xmppws.routers.upstream.errors import UpstreamError
 from xmppws.stream.tcp_check import Checks
 from xmppws.stream.tcp_reader import Closed, Event, Reader
 from xmppws.xml import ns
-
-# Options of TCP, in seconds and milliseconds: a server that acknowledges nothing for a minute is gone (RFC 5482), and
-# so is one that is idle and answers no probe. Other systems than Linux have not all of them.
-_KEEPALIVE: Final = {
-    getattr(socket, name): value
-    for name, value in {
-        "TCP_KEEPIDLE": 60,
-        "TCP_KEEPINTVL": 15,
-        "TCP_KEEPCNT": 4,
-        "TCP_USER_TIMEOUT": 60_000,
-    }.items()
-    if hasattr(socket, name)
-}
 
 # Elements of one connection that are handled before others have their turn.
 _AT_ONCE: Final = 64
@@ -101,11 +88,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport, or the one that takes its place with TLS."""
         self._transport = cast(asyncio.Transport, transport)
-        found = transport.get_extra_info("socket")
-        if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE.items():
-                found.setsockopt(socket.IPPROTO_TCP, option, value)
+        keep_alive(transport)
 
     def data_received(self, data: bytes) -> None:
         """Read elements."""

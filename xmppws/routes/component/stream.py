@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Final, cast
 
+from xmppws.core.tcp import keep_alive
 from xmppws.errors import BadFormat, ImproperAddressing, StreamError, StreamInternalServerError
 from xmppws.stream.framing import stream_error
 from xmppws.stream.tcp import CLOSE, COMPONENT, Header, in_namespace
@@ -83,6 +84,7 @@ class ComponentStream(asyncio.Protocol, ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport over."""
         self._transport = cast(asyncio.Transport, transport)
+        keep_alive(transport)
 
     def data_received(self, data: bytes) -> None:
         """Read elements."""
