@@ -18,6 +18,7 @@ FILE: Final = """
 data_dir = "{directory}"
 admin_socket = ""
 metrics.listen = []
+modules_disabled = ["mam"]
 [http]
 listen = ["127.0.0.1:0"]
 consider_websocket_secure = true
@@ -30,7 +31,7 @@ Start = Callable[[Path, Mapping[str, str]], AbstractAsyncContextManager[Peer]]
 
 @asynccontextmanager
 async def xmppws(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
-    """Run this server as its users do, with every option's default but for where it listens."""
+    """Run this server as its users do, without archives, as the others are, and with the defaults in all else."""
     file = _file(directory)
     listed = directory / "accounts"
     listed.write_text("".join(f"{name}@localhost {password}\n" for name, password in accounts.items()))

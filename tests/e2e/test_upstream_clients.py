@@ -30,8 +30,6 @@ EVERY_TIME = {("prosody", "strophe"), ("prosody", "nbxmpp"), ("ejabberd", "stanz
 
 # When stanzas come in one read with <enabled/>, this library begins to count twice, and Prosody ends the stream.
 LEFT_OUT = ("prosody", "xmppjs")
-# They resume their stream (XEP-0198), so that nobody sees them go, and they do not log in again.
-RESUMING = {"stanza", "xmppjs", "nbxmpp"}
 # Who does not pass a test of the suite on the server's own WebSocket port either.
 OF_ITS_OWN: dict[str, Callable[[str, str], bool]] = {
     # Prosody sends neither push nor presence to who ends a subscription that the contact has ended.
@@ -40,8 +38,6 @@ OF_ITS_OWN: dict[str, Callable[[str, str], bool]] = {
     "test_blocking": lambda server, library: server == "ejabberd",
     # Who asks with the version of the roster gets nothing when it is the same (RFC 6121 section 2.6).
     "test_roster_changes_are_pushed_to_every_resource": lambda *pair: pair == ("prosody", "stanza"),
-    "test_presence_is_seen_by_a_friend": lambda server, library: library in RESUMING,
-    "test_a_client_comes_back_after_its_socket_is_cut": lambda server, library: library in RESUMING,
 }
 
 
@@ -115,21 +111,6 @@ async def join(site: suite.Site, chromium: Chromium) -> AsyncIterator[suite.Join
             return person
 
         yield join
-
-
-async def test_a_stream_is_resumed_after_its_socket_is_cut(
-    library: Library, join: suite.Join, site: suite.Site
-) -> None:
-    if library.name not in RESUMING:
-        pytest.skip("the library does not resume")
-    alice, bob = await suite.join_two(join, library)
-    await suite.befriend(alice, bob)
-    site.cut(alice.jid)
-    await bob.ask("message", to=alice.jid, body=suite.TEXT, kind="chat")
-    await alice.sees("message", from_=bob.jid, body=suite.TEXT)
-    await alice.ask("message", to=bob.jid, body="still the same", kind="chat")
-    await bob.sees("message", from_=alice.jid, body="still the same")
-    await bob.sees_no("presence", from_=alice.jid, type="unavailable")
 
 
 chromium = suite.chromium

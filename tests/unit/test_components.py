@@ -219,7 +219,10 @@ host = "example.com"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[components."x.a.b"]', '2: components."x.a.b": must name its module, such as module = "muc", or the secret of the program that serves it'),
+        (
+            '[components."x.a.b"]',
+            '2: components."x.a.b": must name its module, such as module = "muc", or the secret of the program that serves it',
+        ),
         ('[components."a.b"]\nmodule = "muc"', '2: components."a.b": has the name of a virtual host'),
         (
             '[components."c.d"]\nmodule = "muc"',

@@ -175,7 +175,10 @@ admins = [3]
         ('hosts.a.allowed_origins = ["https://x/"]', "without a path"),
         ('hosts.a.allowed_origins = ["x"]', "must be"),
         ('hosts.a.allowed_origins = ["https://u@x"]', "must be"),
-        ('hosts.a.router = "Up.Stream"', 'must be "local", "upstream", the name of an installed router, or "package.module:Class"'),
+        (
+            'hosts.a.router = "Up.Stream"',
+            'must be "local", "upstream", the name of an installed router, or "package.module:Class"',
+        ),
         ("x = 1979-05-27T07:32:00Z", "is not known"),
     ],
 )

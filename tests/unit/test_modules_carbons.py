@@ -32,7 +32,8 @@ def copies(session: Session) -> list[tuple[str, str, str]]:
         match = re.fullmatch(
             r'<message to="([^"]+)" from="([^"/]+)" xmlns="jabber:client" type="chat">'
             r'<(sent|received) xmlns="urn:xmpp:carbons:2"><forwarded xmlns="urn:xmpp:forward:0">'
-            r'<message to="([^"]+)" from="[^"]+" .*<body>(.*)</body></message></forwarded></\3></message>',
+            r'<message to="([^"]+)" from="[^"]+" .*<body>(.*)</body>(?:<stanza-id [^>]*/>)?</message>'
+            r"</forwarded></\3></message>",
             message,
         )
         if match:

@@ -109,6 +109,15 @@ def test_a_queue_is_full_by_number_or_by_size() -> None:
     assert [by_number.is_full, len(by_number)] == [False, 0]
 
 
+def test_what_is_told_never_goes_back() -> None:
+    acks = sm.Acks(10, 1000)
+    assert [acks.tell(handled) for handled in (1, 3, 2, 3, 2**31, 2**32 - 1, 1, 2**32 - 1)] == [
+        *(1, 3, 3, 3, 2**31, 2**32 - 1, 1, 1),
+    ]
+    acks.restore(7, 0, ())
+    assert acks.tell(6) == 7
+
+
 def test_counting_what_was_handled() -> None:
     acks = sm.Acks(10, 1000)
     acks.handled = 2**32 - 1

@@ -88,9 +88,11 @@ class Delivery:
             return _discard(host.hooks.run(PresenceToUser(stanza)))
         event, deliver = _DELIVERIES[kind]
         if event in host.hooks.handlers:
-            verdict = host.hooks.run(event(stanza))
+            arrival = event(stanza)
+            verdict = host.hooks.run(arrival)
             if verdict is not None:
-                return None if verdict is STOP else _later(verdict, deliver, host, stanza)
+                return None if verdict is STOP else _later(verdict, deliver, host, arrival)
+            stanza = arrival.stanza
         return deliver(host, stanza, to)
 
 
@@ -108,9 +110,10 @@ def _to_host(host: Host, stanza: Stanza, to: Jid) -> Awaitable[None] | None:
     return None
 
 
-async def _later(pending: Awaitable[Verdict], deliver: _Deliver, host: Host, stanza: Stanza) -> None:
+async def _later(pending: Awaitable[Verdict], deliver: _Deliver, host: Host, arrival: MessageToUser | IqToUser) -> None:
     if await pending is STOP:
         return
+    stanza = arrival.stanza
     assert stanza.to is not None
     rest = deliver(host, stanza, stanza.to)
     if rest is not None:
@@ -152,7 +155,7 @@ def send_all(sessions: list[Session], stanza: Stanza) -> None:
     """Send one stanza to several sessions, written once."""
     wire = stanza.wire
     for session in sessions:
-        if session.acks is not None:
+        if session.acks is not None or session.hold is not None:
             session.send(stanza)
             continue
         session.host.traffic.sent[stanza.kind] += 1

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from xmppws.core.events import DirectedPresenceFromUser, IqFromUser, MessageFromUser, PresenceFromUser
 from xmppws.core.histogram import Histogram
@@ -23,6 +23,8 @@ from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza, read
 
 log = logging.getLogger("xmppws.dispatch")
+
+_Routed: TypeAlias = MessageFromUser | IqFromUser | DirectedPresenceFromUser
 
 # Of so many stanzas one is timed: reading the clock twice costs more than the other counting together.
 _TIMED_OF: Final = 64
@@ -108,29 +110,32 @@ class Dispatch:
         if stanza.kind == "presence":
             if stanza.to is None:
                 return self._then(hooks.run(PresenceFromUser(session, stanza)), None)
-            return self._then(hooks.run(DirectedPresenceFromUser(session, stanza)), stanza)
+            directed = DirectedPresenceFromUser(session, stanza)
+            return self._then(hooks.run(directed), directed)
         if stanza.to is None:
             # RFC 6120 section 10.3: without an address it is for the sender's own account.
             stanza.to = session.account
         if stanza.kind == "message":
             if MessageFromUser in hooks.handlers:
-                verdict = hooks.run(MessageFromUser(session, stanza))
-                return self._route(stanza) if verdict is None else self._then(verdict, stanza)
+                message = MessageFromUser(session, stanza)
+                verdict = hooks.run(message)
+                return self._route(message.stanza) if verdict is None else self._then(verdict, message)
         elif stanza.to is not session.account and IqFromUser in hooks.handlers:
-            return self._then(hooks.run(IqFromUser(session, stanza)), stanza)
+            iq = IqFromUser(session, stanza)
+            return self._then(hooks.run(iq), iq)
         return self._route(stanza)
 
-    def _then(self, verdict: Verdict | Awaitable[Verdict], stanza: Stanza | None) -> Awaitable[None] | None:
+    def _then(self, verdict: Verdict | Awaitable[Verdict], event: _Routed | None) -> Awaitable[None] | None:
         if verdict is STOP:
             return None
         if verdict is not None:
-            return self._then_on(verdict, stanza)
-        return None if stanza is None else self._route(stanza)
+            return self._then_on(verdict, event)
+        return None if event is None else self._route(event.stanza)
 
-    async def _then_on(self, pending: Awaitable[Verdict], stanza: Stanza | None) -> None:
-        if await pending is STOP or stanza is None:
+    async def _then_on(self, pending: Awaitable[Verdict], event: _Routed | None) -> None:
+        if await pending is STOP or event is None:
             return
-        routed = self._route(stanza)
+        routed = self._route(event.stanza)
         if routed is not None:
             await routed
 

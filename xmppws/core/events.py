@@ -60,17 +60,22 @@ class AccountEnding(Struct, eq=False):
 
 
 class MessageFromUser(Struct, eq=False):
-    """A local client sends a message, before it is routed.
+    """A local client sends a message, before it is routed: a handler may put another `stanza` in its place.
 
-    STOP: it goes nowhere; say why by raising a `StanzaError` instead.
+    `for_sender` holds children, as XML, that the sender's own clients are shown with it, and nobody else. STOP: it goes
+    nowhere; say why by raising a `StanzaError` instead.
     """
 
     session: Session
     stanza: Stanza
+    for_sender: bytes = b""
 
 
 class MessageToUser(Struct, eq=False):
-    """A message has come for a local account, before delivery. STOP: the handler has taken care of it."""
+    """A message has come for a local account, before delivery: a handler may put another `stanza` in its place.
+
+    STOP: the handler has taken care of it.
+    """
 
     stanza: Stanza
 
@@ -81,6 +86,16 @@ class MessageUndelivered(Struct, eq=False):
     STOP: it is kept; else its sender gets an error.
     """
 
+    stanza: Stanza
+
+
+class OfflineWanted(Struct, eq=False):
+    """A message has waited for an account, and is about to be sent to a session.
+
+    STOP: the session has it already; it is not sent, and waits no longer.
+    """
+
+    session: Session
     stanza: Stanza
 
 

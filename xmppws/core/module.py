@@ -50,6 +50,13 @@ class IqDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class NonzaDeclaration:
+    """A method takes an element of a client's stream that is no stanza."""
+
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
 class HookDeclaration:
     """A method handles events of one type in one phase."""
 
@@ -79,6 +86,15 @@ def iq_set(namespace: str, name: str, *, to: Target) -> Callable[[F], F]:
     It returns the reply, or None if it sends one itself.
     """
     return declare(IqDeclaration("set", f"{{{namespace}}}{name}", to))
+
+
+def nonza(namespace: str, name: str) -> Callable[[F], F]:
+    """Declare a method that takes an element of a bound client's stream that is no stanza: `(self, session, element)`.
+
+    It does not wait: what follows is handled when it returns (RFC 6120 section 10.1). Raise a `StreamError` to end the
+    stream.
+    """
+    return declare(NonzaDeclaration(f"{{{namespace}}}{name}"))
 
 
 def on(event: type[E], phase: Phase) -> Callable[[Callable[[M, E], Any]], Callable[[M, E], Any]]:

@@ -12,8 +12,10 @@ from xmppws.modules.blocking import Blocking
 from xmppws.modules.caps import Caps
 from xmppws.modules.carbons import Carbons
 from xmppws.modules.contact_addresses import ContactAddresses
+from xmppws.modules.csi import Csi
 from xmppws.modules.disco import Disco
 from xmppws.modules.lastactivity import LastActivity
+from xmppws.modules.mam import Mam
 from xmppws.modules.muc import Muc
 from xmppws.modules.offline import Offline
 from xmppws.modules.ping import Ping
@@ -33,9 +35,11 @@ _MODULES: Final = (
     Caps,
     Carbons,
     ContactAddresses,
+    Csi,
     Disco,
     LastActivity,
     LegacySession,
+    Mam,
     Muc,
     Offline,
     Ping,

@@ -91,7 +91,8 @@ class Carbons(Module):
         assert event.stanza.to is not None
         if enabled is not None and _is_eligible(event.stanza, incoming=False):
             getting = self._getting(event.stanza) if event.stanza.to.bare == event.session.account else []
-            self._copy(b"sent", event.stanza, [each for each in enabled if each not in (event.session, *getting)])
+            shown = event.stanza.plus(event.for_sender) if event.for_sender else event.stanza
+            self._copy(b"sent", shown, [each for each in enabled if each not in (event.session, *getting)])
         return None
 
     @on(MessageToUser, Phase.COPY)

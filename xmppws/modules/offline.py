@@ -15,7 +15,7 @@ from typing import Annotated, Final
 from xmppws.config import Section
 from xmppws.config.options import Opt
 from xmppws.core.delivery import available
-from xmppws.core.events import AccountEnding, MessageUndelivered, SessionAvailable
+from xmppws.core.events import AccountEnding, MessageUndelivered, OfflineWanted, SessionAvailable
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.module import Module, Xep, archive_store, on
@@ -115,7 +115,8 @@ class Offline(Module):
                 if self.host.sessions.find(session.jid) is not session:
                     break
                 message = kept("message", "", entry.data, to=account, sender=Jid.prepared(entry.with_))
-                session.send(message.plus(delay(self.host.domain, entry.when)))
+                if await self.host.hooks.finish(OfflineWanted(session, message)) is not STOP:
+                    session.send(message.plus(delay(self.host.domain, entry.when)))
                 sent.append(entry.id)
             await self.messages.remove(account.local, ids=sent)
             if len(sent) < len(entries):

@@ -14,6 +14,8 @@ from xmppws.core.auth import Identity, Unavailable
 from xmppws.core.expiry import Expiry, Sweep, expire
 from xmppws.core.host import Host
 from xmppws.core.logins import note_login
+from xmppws.core.metrics import gauge
+from xmppws.core.module import NonzaDeclaration
 from xmppws.core.providers import Login, Providers, Refused
 from xmppws.core.router import Request, Stream
 from xmppws.core.session import Session
@@ -24,7 +26,6 @@ from xmppws.errors import (
     End,
     ResourceConstraint,
     SaslTemporaryAuthFailure,
-    StreamConflict,
     UnsupportedStanzaType,
     UnsupportedVersion,
 )
@@ -38,7 +39,7 @@ from xmppws.stream.sasl import AccountWanted, KeysWanted, TokenWanted
 from xmppws.stream.sasl.scram import HASHES
 from xmppws.stream.sm import Acks
 from xmppws.xml import ns
-from xmppws.xml.parser import Element
+from xmppws.xml.parser import Element, tag_of
 from xmppws.xml.stanza import iq
 from xmppws.xml.writer import element
 
@@ -48,13 +49,15 @@ log = logging.getLogger("xmppws.login")
 class LocalRouter:
     """Serves the streams of one host of this server."""
 
+    hibernating = gauge("xmppws_sessions_hibernating", "Bound resources without a connection.")
+
     def __init__(self, host: Host, limits: HostC2S, *, sweep: Sweep) -> None:
         self.host = host
         self.traffic = host.traffic
         self.providers = Providers(host.providers)
         self.sweep = sweep
         self.limits = limits
-        self.resumptions = Resumptions(host, sweep, limits)
+        self.resumptions = Resumptions(host, sweep, limits, self.hibernating)
         self.refresh()
 
     @property
@@ -67,6 +70,11 @@ class LocalRouter:
     def refresh(self) -> None:
         """Make the offer anew, after a module was reloaded too."""
         self._offered_by = self.providers.mechanisms()
+        self.nonzas = {
+            each.declaration.tag: each.method
+            for each in self.host.bindings
+            if isinstance(each.declaration, NonzaDeclaration)
+        }
         own = sm.FEATURE + limits_feature(self.limits.max_stanza_size)
         features = own + b"".join(module.stream_features for module in self.host.modules.values())
         self._offer = Offer.of(self.host.domain, self.providers.offered(), features, self.limits.max_auth_attempts)
@@ -79,7 +87,7 @@ class LocalRouter:
 class LocalStream:
     """One client's stream: first its negotiation, then its session."""
 
-    __slots__ = ("_expiry", "_guest", "_lang", "_login", "_negotiation", "_router", "_session", "_stream")
+    __slots__ = ("_ended", "_expiry", "_guest", "_lang", "_login", "_negotiation", "_router", "_session", "_stream")
 
     def __init__(self, router: LocalRouter, stream: Stream) -> None:
         self._router = router
@@ -90,6 +98,7 @@ class LocalStream:
         # Who lets the client in, if what it still has to prove is right; gone once it is bound.
         self._login: Login | None = None
         self._expiry: Expiry | None = None
+        self._ended: End | None = None
         self._lang = ""
 
     def opened(self, open: Open) -> Awaitable[None] | None:
@@ -124,13 +133,17 @@ class LocalStream:
         acks = session.acks
         if acks is not None:
             if pending is not None:
-                return self._counted(pending, acks)
+                session.handling = asyncio.ensure_future(self._counted(pending, session, acks))
+                return session.handling
             acks.count()
         return pending
 
-    async def _counted(self, pending: Awaitable[None], acks: Acks) -> None:
-        await pending
-        acks.count()
+    async def _counted(self, pending: Awaitable[None], session: Session, acks: Acks) -> None:
+        try:
+            await pending
+            acks.count()
+        finally:
+            session.handling = None
 
     def probe(self) -> None:
         """Ask for an acknowledgement, or send an XMPP ping; any answer shows that the client is there."""
@@ -153,6 +166,7 @@ class LocalStream:
 
     def closed(self, end: End) -> None:
         """End the session."""
+        self._ended = end
         ended = None
         # Else it goes on with another stream.
         if self._session is not None and self._session.stream is self._stream:
@@ -169,7 +183,7 @@ class LocalStream:
         elif isinstance(step, Bind):
             self._bind(step)
         elif isinstance(step, Resume):
-            self._resume(step)
+            return self._resume(step)
         elif wait := self._stream.count_login():
             told = f"Too many log-ins from your address; try again in {ceil(wait)} s"
             assert self._negotiation is not None
@@ -231,10 +245,9 @@ class LocalStream:
     def _bind(self, bind: Bind) -> None:
         negotiation, host = self._negotiation, self._router.host
         assert negotiation is not None and negotiation.jid is not None
-        identity = self._login.identity if self._login is not None else None
-        resource = bind.resource or self._device(negotiation.jid, identity)
+        resource = bind.resource or self._device(negotiation.jid)
         try:
-            self._session = host.bind(negotiation.jid, resource, self._stream, identity)
+            self._session = host.bind(negotiation.jid, resource, self._stream, self._identity)
         except InvalidJid as error:
             self._reply(negotiation.bind_refused(bind, BadRequest(str(error))))
             return
@@ -248,11 +261,10 @@ class LocalStream:
 
     def _begin(self, session: Session) -> None:
         """Let a session begin, or go on, with this stream."""
-        identity = self._login.identity if self._login is not None else None
+        identity = session.identity = self._identity
         self._session = session
         self._negotiation = self._login = None
         if identity is not None:
-            session.identity = identity
             self._expiry = expire(self._stream, identity.expires, self._router.sweep)
 
     # --- Stream management, XEP-0198 ---
@@ -270,6 +282,8 @@ class LocalStream:
             self._enable(session, root)
         elif tag == sm.RESUME:
             self._stream.send(sm.failed("unexpected-request"))
+        elif (take := self._router.nonzas.get(tag_of(root))) is not None:
+            take(session, root)
         else:
             return False
         return True
@@ -288,25 +302,47 @@ class LocalStream:
         # Acknowledged means durable: what the handled stanzas have begun to write, and no more, is waited for.
         handled, written = acks.handled, self._router.host.stores.settled()
         if written is None:
-            self._stream.send(sm.answer(handled))
+            self._stream.send(sm.answer(acks.tell(handled)))
         else:
-            written.add_done_callback(lambda _: self._stream.send(sm.answer(handled)))
+            written.add_done_callback(lambda _: self._stream.send(sm.answer(acks.tell(handled))))
 
-    def _resume(self, resume: Resume) -> None:
+    def _resume(self, resume: Resume) -> Awaitable[None] | None:
         negotiation, resumptions = self._negotiation, self._router.resumptions
         assert negotiation is not None and negotiation.jid is not None
-        session = resumptions.find(resume.id, negotiation.jid)
+        session = resumptions.find(resume.id, negotiation.jid, self._identity)
         if session is None or session.acks is None:
             self._reply(Reply((sm.failed("item-not-found"),)))
+            return None
+        # Before another stream ends for it: `h` may be wrong.
+        session.acks.acknowledge(resume.h)
+        asleep = resumptions.lay_down(session)
+        settled = resumptions.settled(session)
+        if settled is not None:
+            return self._resume_later(resume, session, asleep, settled)
+        resumptions.wake(session)
+        self._go_on(resume, session, session.acks)
+        return None
+
+    async def _resume_later(self, resume: Resume, session: Session, asleep: Stream, settled: Awaitable[object]) -> None:
+        await settled
+        if self._ended is not None:
             return
-        again = session.acks.resume(resume.h)
-        older, session.stream = session.stream, self._stream
-        if not resumptions.wake(session, older):
-            older.end(StreamConflict("The session goes on with another stream"))
-        negotiation.resumed()
+        if session.stream is asleep and session.acks is not None and self._router.resumptions.wake(session):
+            self._go_on(resume, session, session.acks)
+        elif (pending := self._resume(resume)) is not None:
+            # Somebody was faster, or it has expired meanwhile.
+            await pending
+
+    def _go_on(self, resume: Resume, session: Session, acks: Acks) -> None:
+        again = acks.resume(resume.h)
+        session.stream = self._stream
+        assert self._negotiation is not None
+        self._negotiation.resumed()
         session.lang = self._lang
         self._begin(session)
-        self._stream.send(sm.resumed(resume.id, session.acks.handled), *again)
+        self._stream.send(sm.resumed(resume.id, acks.tell(acks.handled)), *again)
+        # XEP-0352 section 5.2: a client is active when it comes back.
+        session.release()
 
     def _end_session(self, session: Session, end: End) -> asyncio.Future[Any] | None:
         resumptions = self._router.resumptions
@@ -319,9 +355,14 @@ class LocalStream:
         deliver_again(self._router.host, session, left)
         return ended
 
-    def _device(self, account: Jid, identity: Identity | None) -> str:
+    @property
+    def _identity(self) -> Identity | None:
+        """What the token says that was shown to log in."""
+        return self._login.identity if self._login is not None else None
+
+    def _device(self, account: Jid) -> str:
         """Return the resource that the device in a token makes, "" for none."""
-        device = identity.device if identity is not None else ""
+        device = self._identity.device if self._identity is not None else ""
         if device and self._router.host.sessions.find(account.with_resource(device)) is not None:
             # Two tabs with one token must not end each other for ever.
             return f"{device}.{self._router.host.new_id()}"
@@ -356,7 +397,7 @@ class LocalStream:
             return
         except Refused as refused:
             self._refused(refused)
-        identity = self._login.identity if self._login is not None else None
+        identity = self._identity
         self._take(self._negotiation.token_checked(identity.username if identity else ""))
 
     def _refused(self, refused: Refused) -> None:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 from xmppws.config import HostC2S
+from xmppws.core.auth import Identity
+from xmppws.core.events import SessionRestored
 from xmppws.core.expiry import Sweep
 from xmppws.core.host import Host
+from xmppws.core.metrics import Gauge
 from xmppws.core.router import Stream
 from xmppws.core.session import Session
-from xmppws.errors import End, Reason, Side, StreamError
+from xmppws.core.stores import StorageError
+from xmppws.errors import End, Reason, Side, StreamConflict, StreamError
 from xmppws.jid import Jid
 from xmppws.routers.suspension import STORE, Suspended, restore, suspend
 from xmppws.stream.sm import Acks, Unacked
 from xmppws.xml.delay import delay
+
+log = logging.getLogger("xmppws.resumption")
 
 HIBERNATES: Final = frozenset(
     {
@@ -81,10 +89,11 @@ class Hibernating:
 class Resumptions:
     """The sessions of one host that can be resumed, by the digest of the id that the client has."""
 
-    def __init__(self, host: Host, sweep: Sweep, limits: HostC2S) -> None:
+    def __init__(self, host: Host, sweep: Sweep, limits: HostC2S, number: Gauge) -> None:
         self._host = host
         self._sweep = sweep
         self._limits = limits
+        self._number = number
         self._store = host.stores.keyvalue(STORE, list[Suspended])
         self._by_digest: dict[bytes, Session] = {}
         self._digests: dict[Session, bytes] = {}
@@ -109,26 +118,55 @@ class Resumptions:
         self._remember(session, _digest(id))
         return id
 
-    def find(self, id: str, account: Jid) -> Session | None:
-        """Return the session that an account may resume by this id."""
+    def find(self, id: str, account: Jid, identity: Identity | None) -> Session | None:
+        """Return the session that an account may resume by this id, if its token says the same of device and room."""
         session = self._by_digest.get(_digest(id))
-        return session if session is not None and session.account == account else None
+        if session is None or session.account != account or _scope(session.identity) != _scope(identity):
+            return None
+        return session
+
+    def lay_down(self, session: Session) -> Stream:
+        """Let a session hibernate that is about to be resumed, and end the connection that it may have.
+
+        Return the stream that it has while nobody wakes it.
+        """
+        older = session.stream
+        if not isinstance(older, Hibernating):
+            session.reads(True)
+            self._hibernate(session, End(Reason.CONNECTION_LOST, Side.NETWORK))
+            older.end(StreamConflict("The session goes on with another stream"))
+        return session.stream
+
+    def settled(self, session: Session) -> Awaitable[object] | None:
+        """Return what is done when what its client has sent is handled and durable; None when it is."""
+        if session.handling is not None:
+            return self._settled_after(session.handling)
+        written = self._host.stores.settled()
+        return None if written is None else asyncio.wait((written,))
+
+    async def _settled_after(self, handling: asyncio.Future[None]) -> None:
+        await asyncio.wait((handling,))
+        if (written := self._host.stores.settled()) is not None:
+            await asyncio.wait((written,))
 
     def hibernate(self, session: Session, end: End) -> bool:
         """Keep a session whose connection is gone; tell whether it is one that can be resumed."""
         if session not in self._digests or end.reason not in HIBERNATES:
             return False
-        stream = Hibernating(session.stream.id, session.stream.address, self._sweep.clock() + self.timeout)
-        session.stream = stream
-        self._sleep(session, stream, end)
+        self._hibernate(session, end)
+        asleep = self._hibernating[session.account]
+        if len(asleep) > self._limits.max_hibernating:
+            self._expire(asleep[0], end)
         return True
 
-    def wake(self, session: Session, stream: Stream) -> bool:
-        """Let a session hibernate no longer; tell whether it did, on the stream that it had."""
-        if not isinstance(stream, Hibernating):
+    def wake(self, session: Session) -> bool:
+        """Let a session hibernate no longer; tell whether it did."""
+        asleep = self._hibernating.get(session.account, [])
+        if session not in asleep:
             return False
-        self._sweep.remove(stream)
-        asleep = self._hibernating[session.account]
+        assert isinstance(session.stream, Hibernating)
+        self._sweep.remove(session.stream)
+        self._number.dec()
         asleep.remove(session)
         if not asleep:
             del self._hibernating[session.account]
@@ -142,47 +180,69 @@ class Resumptions:
         return session.acks.give_up() if session.acks is not None else []
 
     async def suspend(self) -> None:
-        """Store all sessions that hibernate, for the server stops."""
+        """Store all sessions that hibernate, for the server stops and nothing comes any more."""
+        handling = [session.handling for session in self._host.sessions if session.handling is not None]
+        if handling:
+            await asyncio.wait(handling)
+        await self._host.dispatch.drain()
         kept: dict[str, list[Suspended]] = {}
         now, clock = time.time(), self._sweep.clock()
-        for session, digest in self._digests.items():
+        for session, digest in list(self._digests.items()):
             if isinstance(session.stream, Hibernating) and session.acks is not None:
                 expires = now + session.stream.until - clock
-                kept.setdefault(session.account.local, []).append(suspend(session, digest, session.acks, expires))
+                record = suspend(session, digest, session.acks, expires)
+                # What modules have sent at the last moment may have been too much for it.
+                if session in self._digests:
+                    kept.setdefault(session.account.local, []).append(record)
         if kept:
             await self._store.set_many(kept)
 
     async def restore(self) -> None:
         """Let all that was stored hibernate again; it is stored no more, so that nobody resumes what is not true."""
         for owner in await self._store.owners():
-            for kept in await self._store.get(owner) or ():
-                if await self._host.exists(owner):
-                    self._restore(Jid.make(owner, self._host.domain), kept)
+            try:
+                for kept in await self._store.get(owner) or ():
+                    if await self._host.exists(owner):
+                        self._restore(Jid.make(owner, self._host.domain), kept)
+            except (StorageError, ValueError, SyntaxError) as error:
+                # Somebody has changed what was stored.
+                log.error("a session of %s cannot be restored: %s", owner, error)
             await self._store.delete(owner)
 
     def _restore(self, account: Jid, kept: Suspended) -> None:
-        until = self._sweep.clock() + max(0.0, kept.expires - time.time())
-        stream = Hibernating(self._host.new_id(), "", until)
-        session = Session(account.with_resource(kept.resource), self._host, stream)
+        # The clock may have been set back meanwhile.
+        left = min(max(0.0, kept.expires - time.time()), self.timeout)
+        stream = Hibernating(self._host.new_id(), "", self._sweep.clock() + left)
+        session = Session(account.with_resource(kept.resource), self._host, stream, kept.identity)
+        if self._host.sessions.find(session.jid) is not None:
+            raise ValueError(f"{session.jid} is there already")
+        restore(session, kept, self.acks())
         self._host.sessions.add(session)
         self._remember(session, kept.digest)
-        restore(session, kept, self.acks())
         self._sleep(session, stream, End(Reason.SHUTDOWN, Side.SERVER))
+        self._host.dispatch.observe(self._host.hooks.run(SessionRestored(session, kept.modules)))
 
     def _remember(self, session: Session, digest: bytes) -> None:
         self._by_digest[digest] = session
         self._digests[session] = digest
 
+    def _hibernate(self, session: Session, end: End) -> None:
+        timeout = self.timeout
+        if session.identity is not None:
+            # What a token lets be ends with it, connected or not.
+            timeout = min(timeout, session.identity.expires - time.time())
+        stream = Hibernating(session.stream.id, session.stream.address, self._sweep.clock() + timeout)
+        session.stream = stream
+        self._sleep(session, stream, end)
+
     def _sleep(self, session: Session, stream: Hibernating, end: End) -> None:
         stream.expire = partial(self._expire, session, end)
-        asleep = self._hibernating.setdefault(session.account, [])
-        asleep.append(session)
+        self._hibernating.setdefault(session.account, []).append(session)
         self._sweep.add(stream, stream.until)
-        if len(asleep) > self._limits.max_hibernating:
-            self._expire(asleep[0], end)
+        self._number.inc()
 
     def _expire(self, session: Session, end: End) -> None:
-        if self.wake(session, session.stream):
+        if self.wake(session):
             left = self.end(session)
             self._host.unbind(session, end)
             deliver_again(self._host, session, left)
@@ -195,14 +255,19 @@ def deliver_again(host: Host, session: Session, left: list[Unacked]) -> None:
         if each.kind == "message":
             others = any(other.presence is not None and other.priority >= 0 for other in host.sessions.of(account))
             was_for_all = each.to is not None and each.to.is_bare
-            if each.type not in ("chat", "normal") or (was_for_all and others):
-                # Rooms and headlines are for who is there; the account's other clients have what was for all of them.
+            if each.type not in ("chat", "normal") or (was_for_all and others) or each.sender == account:
+                # Rooms and headlines are for who is there; the account's other clients have what was for all of them;
+                # what the account itself sends are copies and pages of its archive.
                 continue
             late = each.stanza().plus(delay(host.domain, each.when))
             host.dispatch.post(late.addressed(to=account, sender=each.sender))
         elif each.kind == "iq" and each.type in ("get", "set"):
             # To nobody any more, so that its sender is told.
             host.dispatch.post(each.stanza())
+
+
+def _scope(identity: Identity | None) -> tuple[str, str]:
+    return ("", "") if identity is None else (identity.device, identity.room)
 
 
 def _digest(id: str) -> bytes:

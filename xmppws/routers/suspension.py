@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal, cast
 
 from msgspec import Struct, field
 
-from xmppws.core.events import SessionRestored, SessionSuspended
+from xmppws.core.auth import Identity
+from xmppws.core.events import SessionSuspended
 from xmppws.core.session import Session
 from xmppws.jid import Jid
 from xmppws.stream.sm import Acks, Unacked
@@ -19,7 +20,7 @@ STORE: Final = "suspended"
 class Queued(Struct, frozen=True, array_like=True):
     """A stanza that was not acknowledged; addresses are texts, "" for none."""
 
-    kind: str
+    kind: Literal["message", "presence", "iq"]
     type: str
     to: str
     sender: str
@@ -45,6 +46,7 @@ class Suspended(Struct, frozen=True):
     lang: str = ""
     directed: list[str] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
+    identity: Identity | None = None
 
 
 def suspend(session: Session, digest: bytes, acks: Acks, expires: float) -> Suspended:
@@ -57,13 +59,14 @@ def suspend(session: Session, digest: bytes, acks: Acks, expires: float) -> Susp
         expires,
         acks.handled,
         acks.acked,
-        [Queued(each.kind, each.type, _text(each.to), _text(each.sender), each.content, each.when) for each in acks],
+        list(map(_queued, acks)),
         b"" if session.presence is None else session.presence.content,
         session.priority,
         session.interested,
         session.lang,
         sorted(_text(address) for address in session.directed or ()),
         event.state,
+        session.identity,
     )
 
 
@@ -77,8 +80,11 @@ def restore(session: Session, kept: Suspended, acks: Acks) -> None:
     session.directed = {Jid.prepared(text) for text in kept.directed} or None
     if kept.presence:
         session.presence = revived("presence", "", kept.presence, to=None, sender=session.jid)
-    host = session.host
-    host.dispatch.observe(host.hooks.run(SessionRestored(session, kept.modules)))
+
+
+def _queued(each: Unacked) -> Queued:
+    kind = cast(Literal["message", "presence", "iq"], each.kind)
+    return Queued(kind, each.type, _text(each.to), _text(each.sender), each.content, each.when)
 
 
 def _unacked(queue: Iterable[Queued]) -> list[Unacked]:

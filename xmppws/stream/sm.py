@@ -51,7 +51,7 @@ class Unacked(NamedTuple):
 class Acks:
     """The two counters of a session and the queue between them."""
 
-    __slots__ = ("_acked", "_asked", "_max_size", "_max_stanzas", "_queue", "_size", "handled")
+    __slots__ = ("_acked", "_asked", "_max_size", "_max_stanzas", "_queue", "_size", "_told", "handled")
 
     def __init__(self, max_stanzas: int, max_size: int) -> None:
         self.handled = 0
@@ -60,6 +60,7 @@ class Acks:
         self._max_size = max_size
         self._size = 0
         self._acked = 0
+        self._told = 0
         self._asked = False
         self._queue: deque[Unacked] = deque()
 
@@ -81,7 +82,7 @@ class Acks:
 
     def restore(self, handled: int, acked: int, queue: Iterable[Unacked]) -> None:
         """Put back what another process counted and kept."""
-        self.handled = handled
+        self.handled = self._told = handled
         self._acked = acked
         self._queue.extend(queue)
         self._size = sum(len(each.content) for each in self._queue)
@@ -89,6 +90,15 @@ class Acks:
     def count(self) -> None:
         """Note that a stanza of the client was handled."""
         self.handled = (self.handled + 1) % _WRAP
+
+    def tell(self, handled: int) -> int:
+        """Return what to tell the client of what was handled: never less than it was told before.
+
+        A client would take a smaller number for nearly 2^32 more.
+        """
+        if (handled - self._told) % _WRAP < _WRAP // 2:
+            self._told = handled
+        return self._told
 
     def sent(self, stanza: Stanza, when: float) -> bool:
         """Keep a stanza that is sent, and tell whether the client is to be asked now what has come."""

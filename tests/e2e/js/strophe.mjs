@@ -1,10 +1,11 @@
-// Strophe.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password.
+// Strophe.js as a client, in the words of tests/libraries.py. Arguments: the endpoint, the JID, the password, and
+// "resume" if it shall use stream management.
 import { $iq, $msg, $pres, Strophe } from "strophe.js";
 
 import { Refused, answer, tell } from "./lines.mjs";
 
-const [url, jid, password] = process.argv.slice(2);
-const connection = new Strophe.Connection(url);
+const [url, jid, password, resume] = process.argv.slice(2);
+const connection = new Strophe.Connection(url, { enableStreamManagement: resume === "resume" });
 let leaving = false;
 
 const BLOCKING = "urn:xmpp:blocking";
