@@ -221,7 +221,8 @@ host = "example.com"
     [
         (
             '[components."x.a.b"]',
-            '2: components."x.a.b": must name its module, such as module = "muc", or the secret of the program that serves it',
+            '2: components."x.a.b": must name its module, such as module = "muc", '
+            "or the secret of the program that serves it",
         ),
         ('[components."a.b"]\nmodule = "muc"', '2: components."a.b": has the name of a virtual host'),
         (

@@ -96,8 +96,7 @@ class Csi(Module):
     @nonza(_CSI, "inactive")
     def inactive(self, session: Session, element: Element) -> None:
         """Send less from now on (section 4.2)."""
-        # Only with stream management: else `core.delivery.send_all` writes one stanza to many without asking.
-        if session.hold is None and session.acks is not None and self.options.max_held:
+        if session.hold is None and self.options.max_held:
             session.hold = Held(session.jid, self.options.max_held, self.held, self.replaced)
 
     @nonza(_CSI, "active")
