@@ -431,7 +431,8 @@ async def guests_leave_nothing(guests: int) -> None:
             assert {name: size for name, size in held_by_modules(server).items() if size > held.get(name, 1)} == {}
             reading.cancel()
             gc.collect()
-            assert sum(isinstance(each, Session) for each in gc.get_objects()) == 1
+            # Of this server: those of others in this process may wait for a restart that never comes.
+            assert sum(isinstance(each, Session) and each.host is host for each in gc.get_objects()) == 1
             assert len(host.sessions) == 1 and not server.server.endpoint._strangers
 
 
