@@ -88,6 +88,9 @@ async def test_a_connection_is_cut(library: Library, proxy: Flaky, tmp_path: Pat
                 await back(server)
                 await alice.sees("message", body=f"missed {number}")
             assert sessions_of(server) == (session,) and session.jid.text == alice.jid
+            if library.name == "xmppjs":
+                # It does not count what comes in one read with <enabled/>, and is sent that much again.
+                await alice.forget()
             await both_ways(alice, bob)
 
 
