@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+import waiting
 from clients import CLIENT, Client, logged_in
 from processes import Daemon, installed
 from servers import PASSWORDS, Running, config, running
@@ -38,9 +38,7 @@ def linked(*upstreams: Upstream) -> Config:
 
 async def until(server: Running, domain: str, phase: str) -> None:
     link = server.server.routes.links.by_domain[domain]
-    async with asyncio.timeout(30):
-        while link.phase.value != phase:
-            await asyncio.sleep(0.02)
+    await waiting.until(lambda: link.phase.value == phase)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha1
 from typing import Any
@@ -16,6 +16,7 @@ from slixmpp import JID, ComponentXMPP
 
 from clients import CLIENT, Client, logged_in
 from servers import PASSWORDS, Running, config, running
+from waiting import until
 from xmppws.config import Component, Config, Host, Link, Metrics, Pace
 
 SECRET = "of the gateway"
@@ -271,13 +272,7 @@ def linked(address: str, secret: str = SECRET, **options: Any) -> Config:
 
 async def up(server: Running) -> None:
     link = server.server.routes.links.by_domain[GATEWAY]
-    await eventually(lambda: link.phase.value == "up")
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
+    await until(lambda: link.phase.value == "up")
 
 
 async def test_users_of_two_linked_servers(server: Running) -> None:
@@ -345,7 +340,7 @@ async def test_a_link_that_is_cut_comes_back(server: Running) -> None:
             (stream,) = server.server.routes.gateways._attached.values()
             stream._transport.abort()  # type: ignore[union-attr]
             link = other.server.routes.links.by_domain[GATEWAY]
-            await eventually(lambda: link.phase.value == "down")
+            await until(lambda: link.phase.value == "down")
             await bob.message("alice@localhost", "meanwhile")
             await up(other)
             assert await alice.body() == "meanwhile"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 
 from clients import CLIENT, Client, connected, logged_in
 from servers import PASSWORDS, Running, config, running
+from waiting import until
 from xmppws.config import Storage
 from xmppws.jid import Jid
 
@@ -63,12 +63,6 @@ def session_of(server: Running, name: str = "alice") -> Any:
     return server.server.hosts["localhost"].sessions.of(Jid.parse(f"{name}@localhost"))
 
 
-async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def cut(client: Client) -> None:
     """Lose the connection without a word."""
     connection: Any = client.socket._response.connection
@@ -108,7 +102,7 @@ async def test_resuming_after_the_connection_was_lost(server: Running) -> None:
         await alice.message(bob.jid, "before")
         assert await bob.body() == "before"
         await cut(alice)
-        await eventually(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
+        await until(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
         for number in range(3):
             await bob.message(alice.jid, f"missed {number}")
         async with connected(server.url) as again:
@@ -165,7 +159,7 @@ async def test_what_was_never_sent_cannot_be_acknowledged(server: Running, wrong
         await alice.send(wrong)
         condition, text, code = await alice.expect_end()
         assert (condition, code) == ("undefined-condition", 1000) and text.startswith("stream-management: ")
-        await eventually(lambda: not session_of(server))
+        await until(lambda: not session_of(server))
 
 
 async def test_enabling_twice_or_too_early(server: Running) -> None:
@@ -190,7 +184,7 @@ async def test_a_session_that_nobody_resumes() -> None:
                 await alice.message(bob.jid, "hello")
                 await bob.body()
                 await cut(alice)
-                await eventually(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
+                await until(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
                 await bob.message("alice@localhost", "to the account")
                 await bob.message(alice.jid, "to the client")
                 await bob.send(
@@ -220,7 +214,7 @@ async def test_a_client_that_acknowledges_nothing() -> None:
                 await bob.message(alice.jid, str(number))
             condition, text, _ = await alice.expect_end()
             assert condition == "resource-constraint" and text.startswith("unacknowledged: ")
-            await eventually(lambda: not session_of(server))
+            await until(lambda: not session_of(server))
             async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as again:
                 await again.send("<presence xmlns='jabber:client'/>")
                 # Nothing was lost: what was not acknowledged waits in its mailbox.
@@ -249,7 +243,7 @@ async def test_resuming_after_a_restart(tmp_path: Path) -> None:
             await bob.message(alice.jid, "not acknowledged")
             assert await alice.body() == "not acknowledged"
             await cut(bob)
-            await eventually(lambda: session_of(server, "bob")[0].stream.__class__.__name__ == "Hibernating")
+            await until(lambda: session_of(server, "bob")[0].stream.__class__.__name__ == "Hibernating")
             await alice.message(bob.jid, "while bob was away")
             await handled(alice)
         error = await alice.receive_until("error")
@@ -288,7 +282,7 @@ async def test_what_expired_while_the_server_was_away(tmp_path: Path) -> None:
             await bob.message(alice.jid, "kept")
             assert await alice.body() == "kept"
         async with running(settings, new_accounts=False) as server:
-            await eventually(lambda: not session_of(server))
+            await until(lambda: not session_of(server))
             async with connected(server.url) as late:
                 assert (await resume(late, id, 0)).tag == FAILED
             async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as again:
