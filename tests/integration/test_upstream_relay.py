@@ -28,7 +28,10 @@ from fake_upstream import (
 )
 from servers import Running, running
 from waiting import until
+from xmppws.core.admin import Row
+from xmppws.core.watch import Direction, Happening, Watch
 from xmppws.errors import Reason, StreamPolicyViolation
+from xmppws.http.connection import Connection
 from xmppws.routers.upstream.router import UpstreamRouter
 
 SASL2 = "urn:xmpp:sasl:2"
@@ -204,6 +207,46 @@ async def test_elements_pass_as_they_are() -> None:
         assert down == f"{head}{body}</message>"
         await relayed.client.send(f"<message xmlns='jabber:client' to='bob@{DOMAIN}'>{body}</message>")
         assert "Grüße &lt;&amp;&gt; 👋</body>" in await relayed.peer.hears("</message>")
+
+
+async def test_plain_stanzas_pass_as_they_came_and_others_are_written_anew() -> None:
+    async with logged_in() as relayed:
+        await relayed.client.send("<message xmlns='jabber:client'><body>1</body></message>")
+        assert await relayed.peer.hears("</message>") == "<message xmlns='jabber:client'><body>1</body></message>"
+        await relayed.client.send("<message xmlns='jabber:client'><![CDATA[2]]></message>")
+        assert await relayed.peer.hears("</message>") == '<message xmlns="jabber:client">2</message>'
+        before = relayed.router.to_server.value
+        await relayed.client.send("<message xmlns='jabber:client'><body>3</message>")
+        assert (await relayed.client.expect_end())[0] == "not-well-formed"
+        assert relayed.router.to_server.value == before
+
+
+class Seen:
+    """A watcher that keeps the messages it sees."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[Direction, bytes]] = []
+
+    def message(self, id: str, direction: Direction, message: bytes) -> None:
+        self.messages.append((direction, message))
+
+    def happening(self, id: str, what: Happening, facts: Row) -> None:
+        pass
+
+
+async def test_who_watches_sees_plain_stanzas_too() -> None:
+    async with logged_in() as relayed:
+        (connection,) = relayed.server.server.endpoint.connections
+        assert isinstance(connection, Connection)
+        seen = Seen()
+        connection.watch = Watch()
+        connection.watch.watchers.append(seen)
+        await relayed.passes_up("<message xmlns='jabber:client'><body>1</body></message>", "</message>")
+        await relayed.passes_down("<message xmlns='jabber:client'><body>2</body></message>")
+        assert seen.messages == [
+            (Direction.IN, b"<message xmlns='jabber:client'><body>1</body></message>"),
+            (Direction.OUT, b"<message xmlns='jabber:client'><body>2</body></message>"),
+        ]
 
 
 async def test_the_language_is_told_to_the_server() -> None:
@@ -513,7 +556,7 @@ async def test_a_server_that_does_not_read_stops_its_clients() -> None:
         assert before < count and not sending.done()
         peer.reads_again()
         for number in range(count):
-            assert f'id="{number}"' in await peer.hears("</message>")
+            assert f"id='{number}'" in await peer.hears("</message>")
         await sending
 
 

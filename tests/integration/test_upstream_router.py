@@ -745,7 +745,7 @@ async def test_pressure_both_ways_in_a_process_of_its_own(tmp_path: Path, ca_fil
             assert resident(started) < before + 20_000
             peer.reads_again()
             for number in range(count):
-                assert f'id="{number}"' in await peer.hears("</message>")
+                assert f"id='{number}'" in await peer.hears("</message>")
             await flooding
             await client.socket.close()
             await peer.hears_the_end()

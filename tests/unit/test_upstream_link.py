@@ -16,6 +16,7 @@ from xmppws.stream.tcp_reader import Closed
 
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 FEATURES = b"<stream:features/>"
+ALONE = b"<message id='%d'></message>"
 # More than are handled in one turn.
 MANY = 1000
 
@@ -60,6 +61,9 @@ class Keeper:
         self.turns: list[int] = []
         self.lost_by: list[UpstreamError | StreamError | None] = []
         self.ready: list[bool] = []
+
+    def stanza(self, stanza: bytes) -> None:
+        self.arrived((stanza,))
 
     def arrived(self, elements: Sequence[bytes]) -> None:
         assert not self.lost_by
@@ -114,6 +118,16 @@ async def test_what_comes_between_two_turns_comes_behind() -> None:
     link.data_received(whole[half + 20 :])
     await until(lambda: transport.reading)
     assert keeper.numbers == list(range(MANY + 500))
+
+
+async def test_a_stanza_that_comes_alone_keeps_its_turn() -> None:
+    link, transport, keeper = await flowing()
+    link.data_received(ALONE % 0)
+    assert keeper.numbers == [0]
+    link.data_received(messages(1, MANY))
+    link.data_received(ALONE % (MANY + 1))
+    await until(lambda: transport.reading)
+    assert keeper.numbers == list(range(MANY + 2))
 
 
 async def test_a_client_that_does_not_read_gets_no_further_turn() -> None:

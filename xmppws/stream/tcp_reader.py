@@ -26,6 +26,7 @@ from typing import Final, TypeAlias
 from xmppws.errors import BadFormat, NotWellFormed, Reason, StreamPolicyViolation
 from xmppws.stream.tcp import Header, read_header
 from xmppws.stream.tcp_check import Check, Checks, Count, Limits, UnsupportedEncoding, restricted
+from xmppws.stream.tcp_plain import declares_default, first_tag
 from xmppws.xml.writer import attribute
 
 MAX_HEADER: Final = 4096
@@ -134,6 +135,21 @@ class Reader:
         else:
             self._buffer = bytearray(self._buffer[self._position :]) + data
         self._position = 0
+
+    def whole(self, data: bytes) -> bytes | None:
+        """Return the element if the bytes are one plain stanza: nearly all that a read brings is that.
+
+        With None, nothing was taken: feed the bytes then.
+        """
+        if self._state is not State.OPEN or self._position != len(self._buffer):
+            return None
+        inside = first_tag(data)
+        if not inside or inside > MAX_TAG or not self._is_countless(data) or not self._check.read(data):
+            return None
+        if declares_default(data, inside) and not self._takes_prefixes(data):
+            return data
+        name = data.find(b" ")
+        return self._declared(data, name, data[name + 1 : inside - 1])
 
     def restart(self) -> None:
         """Expect a fresh header (RFC 6120 section 4.3.3). Before TLS, look at `buffered`."""
@@ -329,6 +345,13 @@ class Reader:
             if element.find(prefix) >= 0 and not _declares(attributes, b"xmlns:" + prefix[:-1]):
                 missing += declaration
         return element[:name] + missing + element[name:] if missing else element
+
+    def _takes_prefixes(self, element: bytes) -> bool:
+        """Return whether an element may use a prefix that the header declares."""
+        for prefix, _ in self._prefixes:  # `any` takes three times as long.
+            if element.find(prefix) >= 0:
+                return True
+        return False
 
     def _too_big(self) -> StreamPolicyViolation:
         return StreamPolicyViolation(f"An element of more than {self.max_size} bytes", Reason.FRAME_TOO_BIG)

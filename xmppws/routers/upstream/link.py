@@ -13,7 +13,6 @@ is read meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, Protocol, cast
@@ -39,6 +38,9 @@ class Phase(Enum):
 
 class Sink(Protocol):
     """Takes what an established stream brings."""
+
+    def stanza(self, stanza: bytes) -> None:
+        """Take a stanza that came alone."""
 
     def arrived(self, elements: Sequence[bytes]) -> None:
         """Take elements, each one a message of RFC 7395."""
@@ -72,8 +74,8 @@ class Link(asyncio.Protocol):
         self._phase = Phase.AWAITS
         self._transport: asyncio.Transport | None = None
         self._sink: Sink | None = None
-        # While somebody awaits events one by one.
-        self._arrived: deque[Event] = deque()
+        # While somebody awaits events one by one, a few. An empty deque would keep ten times the memory of a list.
+        self._arrived: list[Event] = []
         self._awaited: asyncio.Future[None] | None = None
         self._error: UpstreamError | StreamError | None = None
         # Whether the reader holds events that wait for their turn; what has come behind them; when the turn is.
@@ -92,6 +94,14 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read elements."""
+        if (
+            self._phase is Phase.FLOWS
+            and not self._is_behind
+            and self._sink is not None
+            and (stanza := self._reader.whole(data)) is not None
+        ):
+            self._sink.stanza(stanza)
+            return
         if self._phase is Phase.OVER:
             return
         if self._is_behind:
@@ -146,7 +156,7 @@ class Link(asyncio.Protocol):
                 raise self._error
             self._awaited = asyncio.get_running_loop().create_future()
             await self._awaited
-        return self._arrived.popleft()
+        return self._arrived.pop(0)
 
     def flow(self, sink: Sink) -> None:
         """Hand all that comes from now on to a sink, and what has come unasked."""

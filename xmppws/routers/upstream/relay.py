@@ -123,6 +123,18 @@ class Relay:
             self._link.send(serialize(root))
         return None
 
+    def takes(self, message: bytes) -> bool:
+        """Send a plain stanza on as it came.
+
+        The server parses it anyway, and whatever it made of it would harm nobody but this client: no other shares the
+        connection.
+        """
+        if self._probe or self._link is None or not self._router.plain.is_stanza(message):
+            return False
+        self._router.to_server.inc()
+        self._link.send(message)
+        return True
+
     def probe(self) -> None:
         """Ask the client for a sign of life, without its server's noticing."""
         if self._phase is not Phase.IN:
@@ -151,6 +163,11 @@ class Relay:
             self._drop(self._link)
 
     # --- What the link calls ---
+
+    def stanza(self, stanza: bytes) -> None:
+        """Send a stanza on to the client."""
+        self._router.to_clients.inc()
+        self._stream.send(stanza)
 
     def arrived(self, elements: Sequence[bytes]) -> None:
         """Send elements on to the client, in one write."""

@@ -31,6 +31,7 @@ from xmppws.routers.upstream.targets import XMPP_CLIENT_PORT, Target
 from xmppws.routers.upstream.tls import ClientTls
 from xmppws.stream.framing import Open
 from xmppws.stream.tcp_check import Checks
+from xmppws.stream.tcp_plain import Plain
 from xmppws.xml.parser import Element, Vocabulary
 
 log = logging.getLogger("xmppws.upstream")
@@ -54,7 +55,9 @@ class UpstreamRouter:
     to_server = counter("xmppws_upstream_sent_total", "Elements of clients that were sent to the server behind.")
     to_clients = counter("xmppws_upstream_received_total", "Elements of the server behind that were sent to clients.")
 
-    def __init__(self, domain: str, options: Upstream, resolver: Resolver, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, domain: str, options: Upstream, resolver: Resolver, new_id: Callable[[], str], *, max_depth: int
+    ) -> None:
         self.domain = domain
         self.jid = Jid.parse(domain)
         self.new_id = new_id
@@ -62,6 +65,7 @@ class UpstreamRouter:
         self.mechanisms: set[str] = set()
         """Mechanisms that the server has offered: names for metrics."""
         self.vocabulary = Vocabulary()
+        self.plain = Plain(max_depth)
         self._options = options
         self._resolver = resolver
         self._random = Random()
