@@ -113,6 +113,8 @@ class Talker:
             assert answer.tag == FAILED
             assert answer[0].tag.endswith("}item-not-found")
             self.account.failed += 1
+            # What was handled is there, so only the rest is sent again. Nothing was when the server does not say.
+            self._acknowledge(answer)
         await self._begin_anew(client)
 
     async def _begin_anew(self, client: Client) -> None:
@@ -197,7 +199,8 @@ class Talker:
         return element
 
     def _acknowledge(self, element: ElementTree.Element) -> None:
-        h = int(element.get("h") or 0)
+        h = int(element.get("h") or self._acked)
+        assert (h - self._acked) % 2**32 <= len(self._queue), "the server takes back what it has acknowledged"
         for _ in range((h - self._acked) % 2**32):
             sent = self._queue.popleft()
             if sent.number:

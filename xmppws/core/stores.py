@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from xmppws.core.histogram import Histogram
 
@@ -42,6 +42,12 @@ class KeyValue(Protocol[T]):
 
     async def set(self, owner: str, value: T) -> None:
         """Write a value, over an older one."""
+
+    def put(self, owner: str, value: T | None) -> None:
+        """Write a value, or delete it (None), without waiting; of several for one owner, the last one counts.
+
+        Raises `StorageError` when too many writes are under way; a later failure is only logged.
+        """
 
     async def add(self, owner: str, value: T) -> bool:
         """Write a value if the owner has none; return whether it was written."""
@@ -100,6 +106,8 @@ class Archive(Protocol):
     def append(self, owner: str, data: bytes, *, when: float, with_: str, id: str | None = None) -> asyncio.Future[str]:
         """Append an entry; the future yields its id when the entry is durable, and need not be awaited.
 
+        A handler of a stanza must not await it: it may wait for the stanza to be handled (`Gathering`).
+
         An `id` of the caller comes from `next_id(when)`; another raises `ValueError`. Raises `StorageError` at once,
         instead of through the future, when too many writes are under way.
         """
@@ -146,6 +154,23 @@ class Writing:
     sizes: Histogram = field(default_factory=lambda: Histogram(_SIZES))
 
 
+class Gathering(Protocol):
+    """Writes that become durable together, or not at all.
+
+    They are those that nobody awaits, `Archive.append` and `KeyValue.put`, which are begun in a `with` statement of it
+    or in a task that was made there, until `finish`. It is true when there are any.
+    """
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: Any) -> None: ...
+
+    def __bool__(self) -> bool: ...
+
+    def finish(self) -> None:
+        """Write all of them; what comes later is written by itself."""
+
+
 class Stores(Protocol):
     """The stores of one host. Stores of one name and shape share their data."""
 
@@ -158,8 +183,14 @@ class Stores(Protocol):
     def archive(self, name: str) -> Archive:
         """Return the archive of that name."""
 
-    def settled(self) -> asyncio.Future[bool] | None:
-        """Return what is done when all writes that were begun are durable, or have failed; None when they are."""
+    def gather(self) -> Gathering:
+        """Return a gathering of writes, of all stores that lie where these do."""
+
+    def settled(self, *, gathered: bool = False) -> asyncio.Future[bool] | None:
+        """Return what is done when all writes that were begun are durable, or have failed; None when they are.
+
+        With `gathered`, what still waits for its gathering to be finished is written now, too.
+        """
 
     async def purge(self, owner: str) -> None:
         """Remove an owner's data from every store of the host, in one transaction."""

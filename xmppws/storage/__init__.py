@@ -1,5 +1,6 @@
 """Where the data of the stores lies: in memory or in SQLite."""
 
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,3 +23,8 @@ def open_storage(url: str, data_dir: Path) -> Storage:
     if parts.scheme == "sqlite" and not parts.netloc:
         return SqlStorage(SqliteDatabase(data_dir / (parts.path or DEFAULT_FILE)))
     raise StorageError(f'unknown storage "{parts.scheme}:": use "sqlite:", "sqlite:/path/to/file" or "memory:"')
+
+
+def identity(url: str, data_dir: Path) -> str:
+    """Return a name of a storage by which two programs find out that they use the same one; it shows no password."""
+    return sha256(f"{url}\0{data_dir.resolve()}".encode()).hexdigest()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from xmppws.core.stores import StorageError, Writing
+from xmppws.core.stores import Gathering, StorageError, Writing
 
 # A statement with "?" for each argument. Written to be understood by SQLite and PostgreSQL alike.
 Statement = tuple[str, Sequence[Any]]
@@ -33,14 +33,22 @@ class Database(Protocol):
         Waits first while too many writes are under way.
         """
 
-    def submit(self, statements: Sequence[Statement], result: R) -> asyncio.Future[R]:
+    def submit(self, statements: Sequence[Statement], result: R, *, latest: Hashable = None) -> asyncio.Future[R]:
         """Run the statements as `write` does, without waiting; the future yields `result` when they are durable.
 
-        Nobody needs to await it: then a failure is only logged. Raises `StorageError` when too many are under way.
+        Nobody needs to await it: then a failure is only logged. In a gathering they wait for that to be finished. Of
+        those of one transaction with the same `latest`, only the last need be run. Raises `StorageError` when too many
+        are under way.
         """
 
-    def settled(self) -> asyncio.Future[bool] | None:
-        """Return what is done when all writes that were begun are durable, or have failed; None when they are."""
+    def gather(self) -> Gathering:
+        """Return a gathering of what is submitted (`core.stores.Gathering`)."""
+
+    def settled(self, *, gathered: bool) -> asyncio.Future[bool] | None:
+        """Return what is done when all writes that were begun are durable, or have failed; None when they are.
+
+        With `gathered`, what still waits for its gathering to be finished is written now, too.
+        """
 
     async def open(self) -> None:
         """Connect and bring the tables up to date."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from xmppws.core.stores import AlreadyExists, Archive, Entry, KeyValue, Map, StorageError, Stores
+from xmppws.core.stores import AlreadyExists, Archive, Entry, Gathering, KeyValue, Map, StorageError, Stores
 from xmppws.storage import ids as archive_ids
 from xmppws.storage.ids import ArchiveIds
 from xmppws.storage.values import Values
@@ -19,6 +19,25 @@ T = TypeVar("T")
 # The data of all stores of one host, by (shape, name); each is a dict by owner.
 _Tables = defaultdict[tuple[str, str], dict[str, Any]]
 _by_id = attrgetter("id")
+
+
+class _Nothing:
+    """The gathering of writes that take no time."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: Any) -> None:
+        return None
+
+    def __bool__(self) -> bool:
+        return False
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+_NOTHING = _Nothing()
 
 
 class MemoryStorage:
@@ -61,7 +80,11 @@ class MemoryStores:
         """Return the archive of that name."""
         return MemoryArchive(self._tables["archive", name], self._ids)
 
-    def settled(self) -> None:
+    def gather(self) -> Gathering:
+        """Return one that gathers nothing."""
+        return _NOTHING
+
+    def settled(self, *, gathered: bool = False) -> None:
         """Return None: what is written is as durable as it gets."""
 
     async def purge(self, owner: str) -> None:
@@ -84,7 +107,14 @@ class MemoryKeyValue(Generic[T]):
 
     async def set(self, owner: str, value: T) -> None:
         """Write a value, over an older one."""
-        self._table[owner] = self._values.encode(value)
+        self.put(owner, value)
+
+    def put(self, owner: str, value: T | None) -> None:
+        """Write a value, or delete it."""
+        if value is None:
+            self._table.pop(owner, None)
+        else:
+            self._table[owner] = self._values.encode(value)
 
     async def add(self, owner: str, value: T) -> bool:
         """Write a value if the owner has none; return whether it was written."""

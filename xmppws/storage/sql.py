@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 
-from xmppws.core.stores import AlreadyExists, Archive, Entry, KeyValue, Map, Stores, Writing
+from xmppws.core.stores import AlreadyExists, Archive, Entry, Gathering, KeyValue, Map, Stores, Writing
 from xmppws.storage import ids as archive_ids
 from xmppws.storage.database import Database, Statement, UniqueViolation
 from xmppws.storage.ids import ArchiveIds
@@ -66,9 +66,13 @@ class SqlStores:
         """Return the archive of that name."""
         return SqlArchive(self._database, self._host, name, self._ids)
 
-    def settled(self) -> asyncio.Future[bool] | None:
+    def gather(self) -> Gathering:
+        """Return a gathering of writes."""
+        return self._database.gather()
+
+    def settled(self, *, gathered: bool = False) -> asyncio.Future[bool] | None:
         """Return what is done when all writes that were begun are durable; None when they are."""
-        return self._database.settled()
+        return self._database.settled(gathered=gathered)
 
     async def purge(self, owner: str) -> None:
         """Remove an owner's data from every store of the host, in one transaction."""
@@ -104,6 +108,7 @@ class SqlKeyValue(_SqlStore, Generic[T]):
     _INSERT = "INSERT INTO keyvalue (host, owner, store, value) VALUES (?, ?, ?, ?)"
     _UPSERT = f"{_INSERT} ON CONFLICT (host, owner, store) DO UPDATE SET value = excluded.value"
     _ADD = f"{_INSERT} ON CONFLICT DO NOTHING"
+    _DELETE = f"DELETE FROM keyvalue WHERE {_OWNED}"
 
     def __init__(self, database: Database, host: str, name: str, values: Values[T]) -> None:
         super().__init__(database, host, name)
@@ -117,6 +122,12 @@ class SqlKeyValue(_SqlStore, Generic[T]):
     async def set(self, owner: str, value: T) -> None:
         """Write a value, over an older one."""
         await self._database.write([self._statement(self._UPSERT, owner, value)])
+
+    def put(self, owner: str, value: T | None) -> None:
+        """Write a value, or delete it, without waiting."""
+        key = self._key(owner)
+        statement = (self._DELETE, key) if value is None else self._statement(self._UPSERT, owner, value)
+        self._database.submit([statement], None, latest=key)
 
     async def add(self, owner: str, value: T) -> bool:
         """Write a value if the owner has none; return whether it was written."""
@@ -136,7 +147,7 @@ class SqlKeyValue(_SqlStore, Generic[T]):
 
     async def delete(self, owner: str) -> bool:
         """Delete the owner's value; return whether there was one."""
-        (deleted,) = await self._database.write([(f"DELETE FROM keyvalue WHERE {_OWNED}", self._key(owner))])
+        (deleted,) = await self._database.write([(self._DELETE, self._key(owner))])
         return deleted == 1
 
     async def owners(self) -> list[str]:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from xmppws.core.stores import StorageError, Writing
 from xmppws.storage.database import Statement, UniqueViolation
+from xmppws.storage.gathering import Gathering, Gatherings
 from xmppws.storage.migrations import migrate
 
 R = TypeVar("R")
@@ -36,17 +37,23 @@ HARD_CAPACITY = 8 * CAPACITY
 # How long another process may hold the file.
 BUSY_TIMEOUT_S = 10.0
 
+# The result of a call whose caller wants to know how many rows it has changed.
+_COUNTS = object()
 _UNIQUE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One atomic write; the future yields its row counts, or `result` if it has one."""
+    """One atomic write; the future yields its row counts, or `result` if it was submitted.
+
+    Of those of one transaction with the same `latest`, the last is run.
+    """
 
     statements: Sequence[Statement]
     future: asyncio.Future[Any]
     result: object = None
+    latest: Hashable = None
 
 
 _Outcome = list[int] | StorageError
@@ -58,7 +65,9 @@ class SqliteDatabase:
     def __init__(self, path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._path = path
         self._busy_timeout_s = busy_timeout_s
-        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        # Each list goes into one transaction.
+        self._calls: SimpleQueue[list[_Call] | None] = SimpleQueue()
+        self._gatherings: Gatherings[_Call] = Gatherings(self._put)
         self._is_open = False
         self._under_way = 0
         self.writing = Writing(self._calls.qsize)
@@ -99,24 +108,37 @@ class SqliteDatabase:
             await self._room.wait()
         self._check_open()
         counts: asyncio.Future[list[int]] = self._loop.create_future()
-        self._under_way += 1
-        self._calls.put(_Call(statements, counts))
+        self._put([_Call(statements, counts, _COUNTS)])
         return await counts
 
-    def submit(self, statements: Sequence[Statement], result: R) -> asyncio.Future[R]:
+    def submit(self, statements: Sequence[Statement], result: R, *, latest: Hashable = None) -> asyncio.Future[R]:
         """Run the statements without waiting; the future yields `result` when they are durable."""
         self._check_open()
         if self._calls.qsize() >= HARD_CAPACITY:
             raise StorageError(f"{self._path}: {HARD_CAPACITY} writes are waiting for the disk already")
         future: asyncio.Future[R] = self._loop.create_future()
-        self._under_way += 1
-        self._calls.put(_Call(statements, future, result))
+        self._gatherings.add(_Call(statements, future, result, latest))
         return future
 
-    def settled(self) -> asyncio.Future[bool] | None:
+    def gather(self) -> Gathering[_Call]:
+        """Return a gathering of what is submitted."""
+        return self._gatherings.new()
+
+    def settled(self, *, gathered: bool) -> asyncio.Future[bool] | None:
         """Return what is done when all writes that were begun are durable, or have failed; None when they are."""
+        if gathered:
+            self._gatherings.hurry()
+        if not self._under_way:
+            return None
+        self._check_open()
         # One thread writes in the order in which it was asked, so what says nothing is done after all that was said.
-        return self.submit((), True) if self._under_way else None
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._put([_Call((), future, True)])
+        return future
+
+    def _put(self, calls: list[_Call]) -> None:
+        self._under_way += len(calls)
+        self._calls.put(calls)
 
     def _check_open(self) -> None:
         if not self._is_open:
@@ -176,17 +198,21 @@ class SqliteDatabase:
     def _next_group(self) -> tuple[list[_Call], bool]:
         group: list[_Call] = []
         while len(group) < GROUP and not (group and self._calls.empty()):
-            call = self._calls.get()
-            if call is None:
+            calls = self._calls.get()
+            if calls is None:
                 return group, True
-            group.append(call)
+            group += calls
         return group, False
 
     def _commit(self, group: list[_Call]) -> Sequence[_Outcome]:
         began = perf_counter()
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [self._run(call.statements) for call in group]
+            # What is written over in the same transaction need not be written.
+            last = {call.latest: call for call in group}
+            outcomes = [
+                self._run(call.statements) if call.latest is None or last[call.latest] is call else [] for call in group
+            ]
             self._writer.execute("COMMIT")
         except Exception as error:
             # Whatever it is, every caller must hear of it.
@@ -199,8 +225,8 @@ class SqliteDatabase:
 
     def _run(self, statements: Sequence[Statement]) -> _Outcome:
         try:
-            if len(statements) == 1:  # a statement that fails takes itself back
-                return [self._writer.execute(*statements[0]).rowcount]
+            if len(statements) <= 1:  # a statement that fails takes itself back
+                return [self._writer.execute(*statement).rowcount for statement in statements]
             return self._run_together(statements)
         except (sqlite3.Error, ValueError, OverflowError) as error:
             # A full disk ends the whole transaction, and with it this group.
@@ -232,7 +258,7 @@ class SqliteDatabase:
             if isinstance(outcome, StorageError):
                 _reject(call.future, outcome)
             elif not call.future.done():
-                call.future.set_result(outcome if call.result is None else call.result)
+                call.future.set_result(outcome if call.result is _COUNTS else call.result)
         self._room.set()
         failures = [outcome for outcome in outcomes if isinstance(outcome, StorageError)]
         for message in {str(failure) for failure in failures if not isinstance(failure, UniqueViolation)}:
