@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
-import socket
 import struct
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from xml.etree import ElementTree
 
 import pytest
 
-from clients import BIND, CLIENT, SASL, Client, gather_bodies, logged_in
+from clients import CLIENT, SASL, Client, gather_bodies, logged_in
 from fakes import ListRoute
 from raw import OPEN, Raw, closing, frame, head, raw
 from servers import PASSWORDS, Running, config, running
+from stalling import bound
 from waiting import until
 from xmppws.config import Host
 from xmppws.core.roster import RosterItem, Subscription
@@ -44,40 +43,12 @@ async def is_served(client: Client) -> bool:
     return (await client.iq("get", PING, to="localhost")).get("type") == "result"
 
 
-@asynccontextmanager
-async def bound(port: int, name: str, *, small: bool = False) -> AsyncIterator[Raw]:
-    """Log in on a raw socket and be available. `small`: the kernel buffers next to nothing for it."""
-    sock = socket.socket()
-    if small:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KIB)
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-    client = Raw(*await asyncio.open_connection(sock=sock, limit=4 * KIB))
-    try:
-        credentials = base64.b64encode(f"\0{name}\0{PASSWORDS[name]}".encode()).decode()
-        await client.upgrade(frame(OPEN))
-        for text, answers in (
-            (f"<auth xmlns='{SASL}' mechanism='PLAIN'>{credentials}</auth>", 3),
-            (OPEN.decode(), 2),
-            (f"<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='{BIND}'/></iq>", 1),
-            ("<presence xmlns='jabber:client'/>", 1),
-        ):
-            client.write(frame(text.encode()))
-            for _ in range(answers):
-                await client.frame()
-        yield client
-    finally:
-        client.writer.transport.abort()
-        with suppress(OSError):
-            await client.writer.wait_closed()
-
-
 # --- floods ---
 
 
 async def flood_who_does_not_read(messages: int) -> None:
     limit = 256 * KIB
-    async with running(config(max_send_buffer=limit, ping_interval=60)) as server:
+    async with running(config(max_send_buffer=limit, ping_interval=60, slow_reader_wait=0)) as server:
         async with (
             logged_in(server.url, "alice", PASSWORDS["alice"]) as alice,
             logged_in(server.url, "carol", PASSWORDS["carol"]) as carol,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from time import perf_counter
-from typing import Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from xmppws.core.events import DirectedPresenceFromUser, IqFromUser, MessageFromUser, PresenceFromUser
 from xmppws.core.histogram import Histogram
@@ -18,9 +19,13 @@ from xmppws.core.hooks import STOP, Verdict
 from xmppws.core.route import Route
 from xmppws.core.session import Session
 from xmppws.errors import InternalServerError, InvalidFrom, RemoteServerNotFound, StanzaError
+from xmppws.jid import Jid
 from xmppws.xml import ns
 from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza, read
+
+if TYPE_CHECKING:
+    from xmppws.core.host import Host
 
 log = logging.getLogger("xmppws.dispatch")
 
@@ -31,9 +36,10 @@ _TIMED_OF: Final = 64
 
 
 class Dispatch:
-    """The one way in for stanzas of all hosts of this process. Routes are asked in order."""
+    """The one way in for stanzas of all hosts of this process, by domain. Routes are asked in order."""
 
     def __init__(self) -> None:
+        self.hosts: Mapping[str, Host] = MappingProxyType({})
         self.routes: tuple[Route, ...] = ()
         self._turn = 0
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -73,6 +79,11 @@ class Dispatch:
             return None
         return None if pending is None else self._finish(stanza, pending, session)
 
+    def session(self, full: Jid) -> Session | None:
+        """Return the session of this process with this full JID."""
+        host = self.hosts.get(full.domain)
+        return None if host is None else host.sessions.find(full)
+
     def send(self, stanza: Stanza) -> Awaitable[None] | None:
         """Take a stanza with `to` and `sender` from anywhere but a client; its sender is told of errors."""
         try:
@@ -94,6 +105,11 @@ class Dispatch:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    @property
+    def ongoing(self) -> frozenset[asyncio.Future[Any]]:
+        """What goes on now and nobody has to wait for."""
+        return frozenset(self._tasks)
 
     async def drain(self) -> None:
         """Wait until all that nobody waits for is done."""

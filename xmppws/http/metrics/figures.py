@@ -59,6 +59,7 @@ class Figures(Collector):
         yield from self._handshakes()
         yield from self._streams()
         yield from self._hosts()
+        yield from self._slow_readers()
         yield from self._logins()
         yield from self._storage()
         yield from self._process()
@@ -137,6 +138,28 @@ class Figures(Collector):
                 for kind, number in counts.items():
                     stanzas.add_metric([domain, kind, direction], number)
         yield from (sessions, stanzas, times)
+
+    def _slow_readers(self) -> Iterator[Metric]:
+        slow = GaugeMetricFamily("xmppws_slow_readers", "Clients that read too slowly now.", labels=["host"])
+        held = CounterMetricFamily(
+            "xmppws_slow_readers_held", "Presence and chat states that had to wait for slow readers.", labels=["host"]
+        )
+        collapsed = CounterMetricFamily(
+            "xmppws_slow_readers_collapsed",
+            "Of them, those that were never sent, as a newer one came.",
+            labels=["host"],
+        )
+        pauses = CounterMetricFamily(
+            "xmppws_slow_readers_pauses",
+            "Times that a client was not read for a while, as it had written to a slow reader.",
+            labels=["host"],
+        )
+        for domain, host in self.hosts.items():
+            slow.add_metric([domain], sum(session.caught_up is not None for session in host.sessions))
+            held.add_metric([domain], host.traffic.held.value)
+            collapsed.add_metric([domain], host.traffic.collapsed.value)
+            pauses.add_metric([domain], host.traffic.pauses.value)
+        yield from (slow, held, collapsed, pauses)
 
     def _logins(self) -> Iterator[Metric]:
         logins = CounterMetricFamily("xmppws_logins", "Attempts to log in.", labels=["host", "mechanism", "outcome"])

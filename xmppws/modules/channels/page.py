@@ -67,7 +67,7 @@ class Page:
         """Read from the page no more while it does not read what it is sent."""
         if self._places is not None:
             self._places.session.reads(ready)
-        if ready:
+        elif ready:
             self._socket.resume_reading()
         else:
             self._socket.pause_reading()

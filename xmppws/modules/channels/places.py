@@ -58,7 +58,7 @@ class Places:
             self._out(membership)
             # The end of the session would tell the rooms only while it is known under which nickname it is there.
             self._channels.host.dispatch.observe(self._exit(membership))
-        self.session.reads(True)
+        self.session.lost()
         self._channels.host.unbind(self.session, end)
 
     def check(self, now: float) -> None:

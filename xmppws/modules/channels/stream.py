@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from xmppws.core.admin import ConnectionFacts
 from xmppws.core.session import Session
 from xmppws.core.web import Socket
 from xmppws.errors import StreamError
@@ -30,6 +31,10 @@ class PageStream:
     def address(self) -> str:
         """The client's address."""
         return self._socket.address
+
+    def facts(self) -> ConnectionFacts:
+        """Return what there is to know of the connection now."""
+        return self._socket.facts()
 
     def open(self, sender: str, id: str, *messages: bytes) -> None:
         """Do nothing: a page opens no stream."""
