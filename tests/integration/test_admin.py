@@ -9,118 +9,19 @@ import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from administered import MODULE, Served, administered, configure, run
 from clients import connected, logged_in
-from servers import PASSWORDS, Program, add_accounts, program
-
-FILE = """
-data_dir = "{directory}/data"
-admin_socket = "{directory}/admin.sock"
-plugin_paths = ["{directory}/modules"]
-metrics.listen = []
-log.audit_file = "audit.log"
-log.level = "{level}"
-[http]
-listen = ["127.0.0.1:0"]
-consider_websocket_secure = true
-[hosts."localhost"]
-http_host = ["127.0.0.1", "localhost"]
-modules_enabled = ["roster", "presence", "disco", "ping", "session", "tally"]
-allowed_origins = ["{origin}"]
-"""
-MODULE = """
-from xmppws.core.admin import AdminError, admin_command
-from xmppws.core.module import Module
-
-
-class Tally(Module):
-    name = "tally"
-
-    @admin_command("tally", "Count the arguments.")
-    async def tally(self, args: list[str]) -> list[dict[str, object]]:
-        if args == ["nothing"]:
-            raise AdminError("Nothing cannot be counted")
-        if args == ["broken"]:
-            raise RuntimeError("secret detail")
-        return [{"counted": len(args), "by": "first"}]
-"""
-
-
-class Served:
-    """A server with its configuration; `run` runs a command on it."""
-
-    def __init__(self, directory: Path, server: Program) -> None:
-        self.directory = directory
-        self.file = directory / "xmppws.toml"
-        self.socket = directory / "admin.sock"
-        self.server = server
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await start(self.file, *arguments)
-
-    async def run(self, *arguments: str) -> str:
-        status, out, err = await run(self.file, *arguments)
-        assert (status, err) == (0, ""), err
-        return out
-
-    async def rows(self, *arguments: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (await self.run(*arguments, "--json")).splitlines()]
-
-    async def refused(self, *arguments: str) -> str:
-        status, out, err = await run(self.file, *arguments)
-        assert (status, out) == (1, "") and "Traceback" not in err
-        return err
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_unix_connection(self.socket)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            await writer.wait_closed()
-
-    async def ask(self, line: bytes) -> dict[str, Any]:
-        async with self.connection() as (reader, writer):
-            writer.write(line)
-            answer: dict[str, Any] = json.loads(await reader.readline())
-            return answer
-
-
-async def start(file: Path, *arguments: str) -> asyncio.subprocess.Process:
-    name, *rest = arguments
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "xmppws", name, "-c", str(file), *rest),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def run(file: Path, *arguments: str) -> tuple[int | None, str, str]:
-    process = await start(file, *arguments)
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
-def configure(directory: Path, level: str = "info", origin: str = "*") -> Path:
-    file = directory / "xmppws.toml"
-    file.write_text(FILE.format(directory=directory, level=level, origin=origin))
-    return file
+from servers import PASSWORDS
 
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "tally.py").write_text(MODULE)
-    file = configure(tmp_path)
-    await add_accounts(file)
-    async with program(file) as server:
-        yield Served(tmp_path, server)
+    async with administered(tmp_path) as served:
+        yield served
 
 
 async def test_status_and_sessions(served: Served) -> None:
@@ -145,7 +46,7 @@ async def test_status_and_sessions(served: Served) -> None:
         ):
             assert len(await served.rows("sessions", whose)) == count, whose
         table = await served.run("sessions")
-        assert table.startswith("user") and session["id"] in table
+        assert table.startswith("jid") and "alice@localhost/x" in table and session["id"] in table
         assert ["sessions", "localhost", "1"] in [line.split() for line in (await served.run("status")).splitlines()]
         assert "not an XMPP address" in await served.refused("sessions", "a@b@c/")
     async with logged_in(url, "bob", PASSWORDS["bob"]) as bob:
@@ -168,7 +69,7 @@ async def test_kick_tells_the_user_why(served: Served) -> None:
         assert session["resource"] == "two"
         assert session["id"] in await served.run("kick", session["id"])
         assert await two.expect_end() == ("policy-violation", "kicked: An admin ended the session.", 1008)
-    assert "alice@localhost is not connected" in await served.refused("kick", "alice@localhost")
+    assert "alice@localhost has no session" in await served.refused("kick", "alice@localhost")
     assert "no connection has the id nobody" in await served.refused("kick", "nobody")
     assert "one line" in await served.refused("kick", "x", "--reason", "two\nlines")
     audited = [json.loads(line) for line in (served.directory / "data" / "audit.log").read_text().splitlines()]
@@ -181,7 +82,11 @@ async def test_watch_shows_both_directions_and_no_texts(served: Served) -> None:
     async with logged_in(url, "bob", PASSWORDS["bob"], resource="b") as bob:
         watching = await served.start("watch", "alice@localhost", "--json")
         assert watching.stdout is not None
-        assert json.loads(await watching.stdout.readline()) == {"watching": "alice@localhost", "connections": 0}
+        assert json.loads(await watching.stdout.readline()) == {
+            "watching": "alice@localhost",
+            "connections": 0,
+            "hibernating": 0,
+        }
         lines: list[str] = []
         async with logged_in(url, "alice", PASSWORDS["alice"], resource="a") as alice:
             await alice.message(bob.jid, "my s3cret", id="m1")
@@ -193,7 +98,7 @@ async def test_watch_shows_both_directions_and_no_texts(served: Served) -> None:
         watching.terminate()
         await watching.communicate()
     events = [json.loads(line) for line in lines]
-    shown = {(event["direction"], event["stanza"]) for event in events}
+    shown = {(event["direction"], event["stanza"]) for event in events if "stanza" in event}
     message = f'<message xmlns="jabber:client" to="{bob.jid}" type="chat" id="m1"><body>…(9)</body></message>'
     assert ("in", message) in shown
     assert any(direction == "out" and 'id="m2"' in stanza and "…(9)" in stanza for direction, stanza in shown)
@@ -205,7 +110,9 @@ async def test_watch_shows_both_directions_and_no_texts(served: Served) -> None:
 async def test_who_watches_without_reading_holds_up_nobody(served: Served) -> None:
     async with served.connection() as (reader, writer):
         writer.write(b'{"command": "watch", "args": {"jid": "alice@localhost"}}\n')
-        assert json.loads(await reader.readline()) == {"rows": [{"watching": "alice@localhost", "connections": 0}]}
+        assert json.loads(await reader.readline()) == {
+            "rows": [{"watching": "alice@localhost", "connections": 0, "hibernating": 0}]
+        }
         async with logged_in(served.server.url, "alice", PASSWORDS["alice"]) as alice:
             padding = "<x xmlns='urn:x'>" + "<a/>" * 1500 + "</x>"
             for _ in range(500):
@@ -253,6 +160,16 @@ async def test_reload_applies_what_it_can(served: Served) -> None:
     assert "log.level" in refusal
     answer = await served.ask(b'{"command": "reload"}\n')
     assert "stays as it was" in answer["error"] and "log.level" in answer["error"]
+
+
+async def test_a_reload_changes_what_new_streams_are_told(served: Served) -> None:
+    text = served.file.read_text()
+    served.file.write_text(text.replace("[http]", 'c2s.read_timeout = "5m"\n[http]'))
+    assert await served.rows("reload") == [{"option": "c2s.read_timeout", "outcome": "applied"}]
+    async with connected(served.server.url) as client:
+        await client.open()
+        await client.authenticate("alice", PASSWORDS["alice"])
+        assert [each.text for each in (await client.open()).iter("{urn:xmpp:stream-limits:0}idle-seconds")] == ["300"]
 
 
 async def test_sighup_reads_the_configuration_again(served: Served) -> None:

@@ -38,6 +38,12 @@ def test_a_table_is_whole_lines_for_a_pipe(capsys: pytest.CaptureFixture[str]) -
     assert second.split() == ["[b]", "-"]
 
 
+def test_columns_that_say_nothing_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    table.show([{"a": "", "b": None, "c": 0}, {"a": "", "b": 1, "c": 0}], as_json=False, none="")
+    heading, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert heading == ["b", "c"] and rows == [["-", "0"], ["1", "0"]]
+
+
 def test_no_rows_are_a_sentence_for_people_and_nothing_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     table.show([], as_json=False, none="Nobody.")
     table.show([], as_json=True, none="Nobody.")

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from inspect import isawaitable
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -14,11 +14,12 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 
 from xmppws.admin.served import Served
-from xmppws.core.admin import AdminCommand, AdminError, ConnectionFacts, Row
+from xmppws.admin.sessions import Seen, seen
+from xmppws.core import deletion
+from xmppws.core.admin import AdminCommand, AdminError, Row
 from xmppws.core.catalog import ModuleError
 from xmppws.core.declare import Binding
 from xmppws.core.host import Host
-from xmppws.core.session import Session
 from xmppws.errors import Reason, StreamPolicyViolation
 from xmppws.jid import InvalidJid, Jid
 
@@ -39,10 +40,20 @@ class OfSessions(Arguments):
 
 
 class OfKick(Arguments):
-    """`target`: a bare JID, a full one, or the id of a connection. `reason`: a sentence for the user."""
+    """`target`: a bare JID, a full one, or the id of a connection, be it the last one of a session that hibernates.
+
+    `reason`: a sentence for the user.
+    """
 
     target: str
     reason: str = ""
+
+
+class OfDeletion(Arguments):
+    """`jid`: the account. `data`: where whoever asks has found it (see `Served.data`)."""
+
+    jid: str
+    data: str
 
 
 class OfReload(Arguments):
@@ -72,6 +83,7 @@ async def status(server: Served, args: Arguments) -> list[Row]:
     """Tell how the server is, in one row."""
     states = Counter(each.state for each in server.connections.all())
     ends = server.connections.recent_ends(RECENT)
+    asleep = Counter(each.facts.host for each in seen(server) if each.hibernates)
     return [
         {
             "version": server.version,
@@ -80,6 +92,7 @@ async def status(server: Served, args: Arguments) -> list[Row]:
             "memory_bytes": server.memory(),
             "listeners": list(server.listeners),
             "sessions": {domain: len(host.sessions) for domain, host in server.hosts.items()},
+            "hibernating": {domain: asleep[domain] for domain in server.hosts},
             "connections": dict(sorted(states.items())),
             "recent_ends": {reason.id: number for reason, number in ends.most_common()},
         }
@@ -87,36 +100,47 @@ async def status(server: Served, args: Arguments) -> list[Row]:
 
 
 async def sessions(server: Served, args: OfSessions) -> list[Row]:
-    """List those who have logged in, the longest first."""
-    bound = _bound(server)
+    """List those who have logged in, those that hibernate too, the longest first."""
     jid = _parsed(args.whose) if args.whose else None
-    found = [each for each in server.connections.all() if each.user and _is_of(each, bound.get(each.id), jid)]
-    found.sort(key=lambda each: each.lasted, reverse=True)
+    found = [each for each in seen(server) if jid is None or each.is_of(jid)]
+    found.sort(key=lambda each: each.facts.lasted, reverse=True)
     now = datetime.now(UTC)
-    return [_row(each, bound.get(each.id), now) for each in found]
+    return [each.row(now) for each in found]
 
 
 async def kick(server: Served, args: OfKick) -> list[Row]:
-    """End the connections of a user, or one connection."""
+    """End the sessions of a user, or one of them."""
     if len(args.reason) > MAX_REASON or not args.reason.isprintable():
         raise AdminError(f"the reason must be one line of at most {MAX_REASON} characters")
-    bound = _bound(server)
     jid = _parsed(args.target) if "@" in args.target else None
+    # A connection that has not logged in can be ended as well.
+    strangers = [Seen(each, None) for each in server.connections.all() if not each.user]
     found = [
         each
-        for each in server.connections.all()
-        if (each.id == args.target if jid is None else _is_of(each, bound.get(each.id), jid))
+        for each in (*seen(server), *strangers)
+        if (each.facts.id == args.target if jid is None else each.is_of(jid))
     ]
     error = StreamPolicyViolation(args.reason, Reason.KICKED)
     rows = [
-        {"user": each.user, "address": each.address, "id": each.id}
+        {"user": each.facts.user, "state": each.facts.state, "address": each.facts.address, "id": each.facts.id}
         for each in found
-        if server.connections.end(each.id, error)
+        if each.end(server, error)
     ]
     if not rows:
-        nobody = f"no connection has the id {args.target}" if jid is None else f"{jid} is not connected"
+        nobody = f"no connection has the id {args.target}" if jid is None else f"{jid} has no session"
         raise AdminError(nobody)
     return rows
+
+
+async def delete_account(server: Served, args: OfDeletion) -> list[Row]:
+    """Delete an account, ending its sessions; no row means that this server does not have it."""
+    jid = account(args.jid)
+    host = server.hosts.get(jid.domain)
+    # Another server may use the socket: the account of its that has the same name is not meant.
+    if host is None or args.data != server.data:
+        return []
+    ended = await deletion.delete_account(host, jid)
+    return [] if ended is None else [{"user": jid.text, "sessions": ended}]
 
 
 async def reload(server: Served, args: OfReload) -> list[Row]:
@@ -163,6 +187,7 @@ COMMANDS: Final = MappingProxyType(
         "status": Command(Arguments, status),
         "sessions": Command(OfSessions, sessions),
         "kick": Command(OfKick, kick, audited="target"),
+        "delete-account": Command(OfDeletion, delete_account, audited="jid"),
         "reload": Command(OfReload, reload, audited="module"),
         "admin": Command(OfAdmin, admin, audited="name"),
     }
@@ -182,38 +207,6 @@ def _parsed(text: str) -> Jid:
         return Jid.parse(text)
     except InvalidJid as error:
         raise AdminError(f"{text} is not an XMPP address: {error}") from None
-
-
-def _bound(server: Served) -> dict[str, Session]:
-    return {session.stream.id: session for host in server.hosts.values() for session in host.sessions}
-
-
-def _is_of(each: ConnectionFacts, session: Session | None, jid: Jid | None) -> bool:
-    if jid is None:
-        return True
-    if not jid.local:
-        return each.host == jid.domain
-    if jid.resource:
-        return session is not None and session.jid == jid
-    return each.user == jid.text
-
-
-def _row(each: ConnectionFacts, session: Session | None, now: datetime) -> Row:
-    state = each.state
-    if session is not None:
-        state = "unavailable" if session.presence is None else "available"
-    return {
-        "user": each.user,
-        "resource": "" if session is None else session.jid.resource,
-        "state": state,
-        "address": each.address,
-        "idle_seconds": round(max(0.0, each.idle), 3),
-        "queue_bytes": each.queue_bytes,
-        "round_trip_seconds": each.round_trip,
-        "since": (now - timedelta(seconds=each.lasted)).isoformat(timespec="seconds"),
-        "secure": each.secure,
-        "id": each.id,
-    }
 
 
 def _module_commands(server: Served) -> Iterator[tuple[Host, Binding, AdminCommand]]:

@@ -26,6 +26,10 @@ class Served(Protocol):
     def listeners(self) -> Sequence[str]:
         """Where the server listens, for people to read."""
 
+    @property
+    def data(self) -> str:
+        """Where the data lies, as `storage.identity` names it."""
+
     def uptime(self) -> float:
         """Return the seconds since the start."""
 

@@ -17,23 +17,21 @@ import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from xmppws.admin.commands import COMMANDS, Arguments, account
-from xmppws.admin.redacted import redacted
 from xmppws.admin.served import Served
-from xmppws.core.admin import AdminError, Direction
+from xmppws.admin.sessions import seen
+from xmppws.admin.watcher import LineWatcher
+from xmppws.core.admin import AdminError
 from xmppws.core.audit import audit
 
 log = logging.getLogger("xmppws.admin")
 
 MAX_LINE: Final = 64 * 1024
 MAX_CLIENTS: Final = 32
-MAX_WAITING: Final = 1024 * 1024
-"""Bytes of events that may wait for one who watches; what comes beyond is dropped, and counted."""
 IDLE_TIMEOUT: Final = 60.0
 WRITE_TIMEOUT: Final = 10.0
 
@@ -96,7 +94,6 @@ class Client:
         self._writer = writer
         # So an answer is over when all of it was taken.
         writer.transport.set_write_buffer_limits(high=0)
-        self._dropped = 0
 
     async def take(self) -> bool:
         """Take one request and answer it; return whether there may be another."""
@@ -150,31 +147,16 @@ class Client:
     async def _watch(self, args: OfWatch) -> None:
         jid = account(args.jid).text
         self._audit("watch", jid)
-        stop = self._server.connections.watch(jid, self._see)
+        stop = self._server.connections.watch(jid, LineWatcher(self._writer))
         try:
-            connected = sum(each.user == jid for each in self._server.connections.all())
-            await self.answer({"rows": [{"watching": jid, "connections": connected}]})
+            asleep = [each.hibernates for each in seen(self._server) if each.facts.user == jid]
+            await self.answer(
+                {"rows": [{"watching": jid, "connections": asleep.count(False), "hibernating": sum(asleep)}]}
+            )
             # It ends when the client goes, or says anything.
             await self._reader.read(1)
         finally:
             stop()
-
-    def _see(self, id: str, direction: Direction, message: bytes) -> None:
-        if self._writer.transport.get_write_buffer_size() > MAX_WAITING:
-            self._dropped += 1
-            return
-        shown = redacted(message)
-        if not shown:
-            return
-        event = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "id": id,
-            "direction": direction.value,
-            "stanza": shown,
-            "dropped": self._dropped,
-        }
-        self._dropped = 0
-        self._writer.write(msgspec.json.encode({"event": event}) + b"\n")
 
     def _audit(self, action: str, target: str) -> None:
         audit(action, target=target, uid=_peer_uid(self._writer))

@@ -21,7 +21,7 @@ def add_to(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a row for each connection that was ended."""
+    """Print a row for each session or connection that was ended."""
     rows = ask(args, "kick", target=args.target, reason=args.reason)
     table.show(rows, as_json=args.json, none="Nobody was kicked.")
     return 0

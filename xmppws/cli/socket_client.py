@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT: Final = 30.0
 
 
+class NoServer(CommandError):
+    """No server answers."""
+
+
 def add_socket_command(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
     """Add a command that asks a running server: it takes `-c FILE` and `--json`."""
     parser = add_command(commands, name, summary)
@@ -65,7 +69,7 @@ def _connected(args: argparse.Namespace) -> Iterator[tuple[socket.socket, Iterat
         try:
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            raise CommandError(f"no server answers on {path}: is it running, with this configuration?") from None
+            raise NoServer(f"no server answers on {path}: is it running, with this configuration?") from None
         except PermissionError:
             raise CommandError(f"{path} may not be used{_who_may(path)}") from None
         except OSError as error:
@@ -81,7 +85,7 @@ def _path(file: Path | None) -> Path:
     path = socket_path(config.admin_socket)
     if path is None:
         hint = "" if config.admin_socket != AUTO else ", and /run/xmppws does not exist"
-        raise CommandError(f'there is no admin socket: admin_socket is "{config.admin_socket}"{hint}')
+        raise NoServer(f'there is no admin socket: admin_socket is "{config.admin_socket}"{hint}')
     return path
 
 

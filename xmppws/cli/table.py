@@ -41,7 +41,7 @@ def show_one(row: Row) -> None:
     for key, value in row.items():
         entries = value.items() if isinstance(value, dict) else [("", value)]
         for name, each in entries or [("", "-")]:
-            table.add_row(Text(_heading(key)), Text(printable(name)), Text(cell(key, each)))
+            table.add_row(Text(heading(key)), Text(printable(name)), Text(cell(key, each)))
     _console().print(table)
 
 
@@ -65,15 +65,22 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def heading(column: str) -> str:
+    """Write the name of a column for people, without its unit."""
+    return printable(column.removesuffix("_seconds").removesuffix("_bytes").replace("_", " "))
+
+
 def _show_table(rows: list[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+    named = dict.fromkeys(column for row in rows for column in row)
+    # What says nothing about anybody only makes the lines longer.
+    columns = [each for each in named if any(row.get(each) not in (None, "") for row in rows)]
     table = Table(box=None, pad_edge=False)
     for column in columns:
         right = all(isinstance(row.get(column), int | float | None) for row in rows)
-        table.add_column(_heading(column), justify="right" if right else "left", overflow="fold")
+        table.add_column(heading(column), justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(column, row.get(column))) for column in columns))
     _console().print(table)
@@ -84,10 +91,6 @@ def _console() -> Console:
 
     # What reads a pipe wants whole lines.
     return Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, emoji=False, markup=False)
-
-
-def _heading(column: str) -> str:
-    return printable(column.removesuffix("_seconds").removesuffix("_bytes").replace("_", " "))
 
 
 def _duration(seconds: float) -> str:

@@ -98,12 +98,25 @@ def set_password(args: argparse.Namespace) -> int:
 
 
 def delete(args: argparse.Namespace) -> int:
-    """Delete an account."""
+    """Delete an account; a running server does it itself, and ends the account's sessions."""
     config, jid = _configured(args)
-    if not _on_accounts(config, jid.domain, lambda accounts: accounts.delete(jid.local)):
+    ended = _delete_in_server(args, config, jid)
+    if ended is None and not _on_accounts(config, jid.domain, lambda accounts: accounts.delete(jid.local)):
         raise _no_account(jid)
-    print(f"deleted {jid}")
+    print(f"deleted {jid}" + (f"; {ended} of its sessions ended" if ended else ""))
     return 0
+
+
+def _delete_in_server(args: argparse.Namespace, config: Config, jid: Jid) -> int | None:
+    """Return how many sessions have ended, or None if no server has the account."""
+    from xmppws.cli.socket_client import NoServer, ask
+    from xmppws.storage import identity
+
+    try:
+        rows = ask(args, "delete-account", jid=jid.text, data=identity(config.storage.url, config.data_dir))
+    except NoServer:
+        return None
+    return int(rows[0]["sessions"]) if rows else None
 
 
 def show_all(args: argparse.Namespace) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from xmppws.core.declare import declare
-from xmppws.errors import Reason, StreamError
+from xmppws.errors import End, Reason, StreamError
+
+if TYPE_CHECKING:
+    from xmppws.core.watch import Watcher
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,13 +54,18 @@ def admin_command(name: str, help: str) -> Callable[[F], F]:
     return declare(AdminCommand(name, help))
 
 
+HIBERNATING: Final = "hibernating"
+"""The `ConnectionFacts.state` of a session that has no connection, and can be resumed."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionFacts:
-    """One connection as it is now.
+    """One connection as it is now, or the last one of a session that hibernates.
 
-    `user` is the bare JID that logged in, or "", and `host` the virtual host, or "" before it is known. `lasted` and
-    `idle` (since something was received) are seconds, as is `round_trip`, that of the last ping, or None.
-    `queue_bytes` is what the client has yet to take.
+    `user` is the bare JID that logged in, or "", and `host` the virtual host, or "" before it is known. `lasted` (since
+    the connection was made) and `idle` (since something was received) are seconds, as is `round_trip`, that of the last
+    ping, or None. `queue_bytes` is what the client has yet to take. `resumable` is for how many seconds a session that
+    hibernates can still be resumed, None for one with a connection.
     """
 
     id: str
@@ -70,19 +78,22 @@ class ConnectionFacts:
     idle: float
     round_trip: float | None
     queue_bytes: int
+    resumable: float | None = None
 
 
-class Direction(StrEnum):
-    """Which way a message goes."""
+@dataclass(frozen=True, slots=True)
+class Disconnection:
+    """How a session has lost a connection: what it was like at that moment, why it ended, and when (since 1970)."""
 
-    IN = "in"
-    """From the client."""
-    OUT = "out"
-    """To the client."""
+    facts: ConnectionFacts
+    end: End
+    when: float
 
-
-See: TypeAlias = Callable[[str, Direction, bytes], None]
-"""Shown a message that passes: the id of its connection, its direction, its bytes."""
+    @property
+    def ago(self) -> float:
+        """How many seconds ago that was."""
+        # The clock may have been set back meanwhile.
+        return max(0.0, time.time() - self.when)
 
 
 class Connections(Protocol):
@@ -97,5 +108,5 @@ class Connections(Protocol):
     def recent_ends(self, seconds: float) -> Counter[Reason]:
         """Count why connections ended lately; only so many of the newest ends are remembered."""
 
-    def watch(self, user: str, see: See) -> Callable[[], None]:
-        """Show all that passes on connections of a user (a bare JID), later ones too, until the result is called."""
+    def watch(self, user: str, watcher: Watcher) -> Callable[[], None]:
+        """Show what passes and happens on all connections of a user (a bare JID) until the result is called."""

@@ -10,17 +10,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from xmppws.core.admin import Direction
-from xmppws.core.router import Handler, Request
+from xmppws.core.router import Handler, Request, TakesBytes
+from xmppws.core.watch import Direction, Happening, Watch
 from xmppws.errors import ConnectionTimeout, End, HostUnknown, Reason, Side, StreamError, StreamPolicyViolation
 from xmppws.http.proxies import Client
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates
-from xmppws.http.watch import Watch
 from xmppws.jid import InvalidJid, Jid
 from xmppws.stream import framing
 from xmppws.stream.frames import FrameError, text_frame, text_frames
@@ -46,7 +45,18 @@ class Phase(IntEnum):
 class Connection(WebSocket):
     """A client's stream, and the `core.router.Stream` that its handler sees. `watch` is set while somebody watches."""
 
-    __slots__ = ("_candidates", "_domain", "_framing", "_handler", "_opener", "_parser", "_phase", "_request", "watch")
+    __slots__ = (
+        "_candidates",
+        "_domain",
+        "_framing",
+        "_handler",
+        "_opener",
+        "_parser",
+        "_phase",
+        "_request",
+        "_takes",
+        "watch",
+    )
 
     def __init__(self, endpoint: Endpoint, client: Client, candidates: Candidates, request: Request, id: str) -> None:
         limits = endpoint.limits
@@ -60,6 +70,7 @@ class Connection(WebSocket):
         self._opener = ""
         self._framing = Framing()
         self._handler: Handler | None = None
+        self._takes: Callable[[bytes], bool] | None = None
         self._parser = Parser(
             endpoint.vocabulary,
             client.network,
@@ -102,6 +113,8 @@ class Connection(WebSocket):
             self.name = name
             self._allow(self._allowances.guest if guest else self._allowances.user)
             self.watch = self._endpoint.watches.get(name)
+            if self.watch is not None:
+                self.watch.tell(self.id, Happening.LOGGED_IN, address=self.address)
             self._phase = Phase.ESTABLISHED
             self._parser.trust()
             self._reader.limit = self._endpoint.max_stanza_sizes[self._domain]
@@ -125,6 +138,9 @@ class Connection(WebSocket):
     def message(self, payload: bytes) -> Awaitable[None] | None:
         """Take a message of the client's."""
         self.keepalive.stanza = self._endpoint.deadlines.now
+        is_open = self._framing.state is framing.State.OPEN
+        if is_open and self._takes is not None and self.watch is None and self._takes(payload):
+            return None
         root = self._parser.parse(payload)
         if self.watch is not None:
             self.watch.show(self.id, Direction.IN, payload)
@@ -177,7 +193,7 @@ class Connection(WebSocket):
         self._phase = Phase.ENDING
         if self._handler is not None:
             self._handler.closed(end)
-            self._handler = None
+            self._handler = self._takes = None
 
     # --- the stream ---
 
@@ -185,6 +201,8 @@ class Connection(WebSocket):
         self._opener = _bare(open.sender)
         if self._handler is None:
             self._handler = self._accept(open)
+            if isinstance(self._handler, TakesBytes):
+                self._takes = self._handler.takes
         elif open.to is not None and not self._is_for(open.to):
             raise HostUnknown("A restart cannot change the host")
         return self._handler.opened(open)

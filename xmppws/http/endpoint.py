@@ -16,6 +16,7 @@ from xmppws.config import C2S, Config
 from xmppws.core.histogram import Histogram
 from xmppws.core.limits import Allowance, Pace
 from xmppws.core.router import Router
+from xmppws.core.watch import Happening, Watch, why
 from xmppws.errors import End, Reason, Side, StreamResourceConstraint, SystemShutdown
 from xmppws.http.accepted import Admission
 from xmppws.http.deadlines import Deadlines
@@ -23,7 +24,6 @@ from xmppws.http.occupancy import Occupancy
 from xmppws.http.proxies import UNIX, Client, Networks, parse_address
 from xmppws.http.socket import WebSocket
 from xmppws.http.vhosts import Candidates, VirtualHosts
-from xmppws.http.watch import Watch
 from xmppws.stream.c2s import LOGIN_NAMES
 from xmppws.stream.frames import Unmask
 from xmppws.stream.keepalive import Intervals
@@ -219,6 +219,15 @@ class Endpoint:
                 "by": end.by.value,
             },
         )
+        if (watch := self.watches.get(connection.name)) is not None:
+            watch.tell(
+                connection.id,
+                Happening.DISCONNECTED,
+                **why(end),
+                lasted_seconds=lasted,
+                idle_seconds=self.deadlines.now - keepalive.received,
+                round_trip_seconds=keepalive.round_trip,
+            )
 
     def remove(self, connection: WebSocket) -> None:
         """Forget a connection whose socket is gone."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from xmppws.core.admin import ConnectionFacts, See
+from xmppws.core.admin import ConnectionFacts
+from xmppws.core.watch import Watch, Watcher
 from xmppws.errors import Reason, StreamError
 from xmppws.http.connection import Connection
 from xmppws.http.endpoint import Endpoint
-from xmppws.http.watch import Watch
 
 
 class Register:
@@ -35,17 +35,17 @@ class Register:
         since = self._endpoint.deadlines.now - seconds
         return Counter(reason for when, reason in self._endpoint.recent_ends if when >= since)
 
-    def watch(self, user: str, see: See) -> Callable[[], None]:
-        """Show all that passes on connections of a user until the result is called."""
+    def watch(self, user: str, watcher: Watcher) -> Callable[[], None]:
+        """Show what passes and happens on connections of a user until the result is called."""
         watches = self._endpoint.watches
         if user not in watches:
             watches[user] = Watch()
             self._set(user, watches[user])
         watch = watches[user]
-        watch.watchers.append(see)
+        watch.watchers.append(watcher)
 
         def stop() -> None:
-            watch.watchers.remove(see)
+            watch.watchers.remove(watcher)
             if not watch.watchers:
                 del watches[user]
                 self._set(user, None)

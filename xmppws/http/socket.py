@@ -270,7 +270,7 @@ class WebSocket(asyncio.Protocol, ABC):
             until = self._stalled + intervals.ping_interval + intervals.pong_timeout
             if now < until:
                 return until
-            self.fail(StreamResourceConstraint("Nothing of what was sent was read"))
+            self.fail(StreamResourceConstraint("Too little of what was sent was read"))
             return None
         if self._held:
             return now + intervals.ping_interval
@@ -295,6 +295,9 @@ class WebSocket(asyncio.Protocol, ABC):
 
     def pause_reading(self) -> None:
         """Stop reading from the client."""
+        if self._lost is not None:
+            # No more will come: what is left is handled, so that the end can be.
+            return
         self._held |= Hold.HANDLER
         if self._transport is not None:
             self._transport.pause_reading()
