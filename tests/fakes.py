@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from xmppws.core.admin import ConnectionFacts
 from xmppws.core.catalog import Catalog
 from xmppws.core.component import Components, assign
 from xmppws.core.delivery import Delivery
@@ -32,6 +33,9 @@ class KeepingStream:
         self.error: StreamError | None = None
         self.reading = True
         self.name = ""
+
+    def facts(self) -> ConnectionFacts:
+        return ConnectionFacts(self.id, "localhost", self.name, "established", self.address, True, 60.0, 5.0, 0.02, 0)
 
     def open(self, sender: str, id: str, *messages: bytes) -> None:
         self.sent += [f"open {sender}".encode(), *messages]
@@ -144,6 +148,7 @@ class World:
         enabled = known if built_in else [module.name for module in modules]
         load(self.host, [name for name in enabled if name not in without], Catalog(known))
         assign(self.host, {}, taken={"localhost"})
+        self.dispatch.hosts = {"localhost": self.host}
         self.dispatch.routes = (Delivery({"localhost": self.host}), Components([self.host]))
         self._vocabulary = Vocabulary()
 

@@ -36,6 +36,7 @@ from xmppws.core.loader import load, replace
 from xmppws.core.module import Module
 from xmppws.core.reload import Applier, Reload
 from xmppws.core.stores import Storage
+from xmppws.core.watch import watch_sessions
 from xmppws.http import console, health, hostmeta
 from xmppws.http.accepted import Admission
 from xmppws.http.app import application, logger
@@ -62,7 +63,7 @@ from xmppws.jid import Jid
 from xmppws.modules import BUILT_IN, OPTIONAL
 from xmppws.routers.assembly import RouterError, Routers
 from xmppws.routes.assembly import RouteError, Routes
-from xmppws.storage import open_storage
+from xmppws.storage import identity, open_storage
 
 log = logging.getLogger("xmppws")
 
@@ -109,6 +110,7 @@ class Server:
         self.hosts = {
             domain: self._host(domain, options) for domain, options in config.hosts.items() if options.router == "local"
         }
+        self.dispatch.hosts = self.hosts
         self.routes = self._outward()
         self.dispatch.routes = (Delivery(self.hosts), Components(self.hosts.values()), *self.routes.all)
         self.on_reload: list[Callable[[], Awaitable[None]]] = [self._refresh_providers]
@@ -129,6 +131,7 @@ class Server:
             providers=make_providers(domain, options, stores, self._executor),
             new_id=new_id,
             admins=_admins(options),
+            slow_reader_wait=options.c2s.slow_reader_wait,
         )
         names = self.catalog.enabled(options.modules_enabled, options.modules_disabled)
         load(host, names, self.catalog, partial(module_options, self._config, domain))
@@ -246,7 +249,7 @@ class Server:
         new, rows = self._reload()
         # A host that is gone from the file is here until the restart, and its modules with it.
         self._config = structs.replace(new, hosts=MappingProxyType({**self._config.hosts, **new.hosts}))
-        self.routers.refresh()
+        self.routers.refresh(self._config)
         for row in rows:
             log.info("reload: %s %s", row["option"], row["outcome"])
         return rows
@@ -273,7 +276,7 @@ class Server:
             if name in host.modules:
                 await replace(host, module, partial(module_options, self._config, domain))
         self._paths.rebuild()
-        self.routers.refresh()
+        self.routers.refresh(self._config)
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -297,6 +300,11 @@ class Server:
             *(f"{where} (components)" for where in self.component_addresses),
         ]
 
+    @property
+    def data(self) -> str:
+        """Where the data lies, as `storage.identity` names it."""
+        return identity(self._config.storage.url, self._config.data_dir)
+
     def sessions(self) -> int:
         """How many resources are bound, on all hosts."""
         return sum(len(host.sessions) for host in self.hosts.values())
@@ -310,7 +318,7 @@ class Server:
             self.routers = Routers(config, self.hosts, deadlines, new_id)
         except RouterError as error:
             raise StartError(str(error)) from error
-        return Endpoint(
+        endpoint = Endpoint(
             virtual_hosts=VirtualHosts(names, config.http.default_host),
             routers=self.routers.by_domain,
             deadlines=deadlines,
@@ -322,6 +330,9 @@ class Server:
             intervals=intervals(config),
             new_id=new_id,
         )
+        for host in self.hosts.values():
+            watch_sessions(host, endpoint.watches)
+        return endpoint
 
     def _routes(self) -> list[web.AbstractRouteDef]:
         http = self._config.http

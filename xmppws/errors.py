@@ -341,6 +341,10 @@ class SaslAborted(SaslFailure):
     condition = "aborted"
 
 
+class SaslCredentialsExpired(SaslFailure):
+    condition = "credentials-expired"
+
+
 class SaslIncorrectEncoding(SaslFailure):
     condition = "incorrect-encoding"
 

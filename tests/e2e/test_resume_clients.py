@@ -89,9 +89,37 @@ async def test_a_connection_is_cut(library: Library, proxy: Flaky, tmp_path: Pat
                 await alice.sees("message", body=f"missed {number}")
             assert sessions_of(server) == (session,) and session.jid.text == alice.jid
             if library.name == "xmppjs":
-                # It does not count what comes in one read with <enabled/>, and is sent that much again.
+                # It does not count the answers to its own requests, and is sent that much again.
                 await alice.forget()
             await both_ways(alice, bob)
+
+
+@pytest.mark.parametrize("is_resumed", [True, False])
+async def test_one_round_trip_by_a_token(is_resumed: bool, proxy: Flaky, tmp_path: Path) -> None:
+    """xmpp.js comes back with FAST, and with its session or a new one in the same step."""
+    xmppjs = Library("xmppjs", lambda *args: script("xmppjs.mjs", *args))
+    async with (
+        running(config()) as server,
+        logged_in(server.url, "bob", PASSWORDS["bob"]) as bob,
+    ):
+        proxy.target = server.port
+        async with alice_of(xmppjs, proxy, tmp_path) as alice:
+            session = await enabled(server)
+            logins = server.server.hosts["localhost"].traffic.logins
+            passwords = sum(logins.values())
+            for number in (1, 2):
+                proxy.target = 0
+                proxy.cut_all()
+                await until(lambda: len(resumptions_of(server)) == 1)
+                await bob.message(alice.bare, f"missed {number}")
+                if not is_resumed:
+                    sessions_of(server)[0].stream.end()
+                proxy.target = server.port
+                await back(server)
+                await alice.sees("message", body=f"missed {number}")
+                assert logins["HT-SHA-256-NONE", "success"] == number
+            assert sum(logins.values()) == passwords + 2
+            assert (sessions_of(server) == (session,)) is is_resumed
 
 
 async def test_the_server_is_restarted(library: Library, proxy: Flaky, tmp_path: Path) -> None:

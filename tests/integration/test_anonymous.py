@@ -59,7 +59,7 @@ async def left(server: Running) -> list[str]:
 
 
 def mechanisms(features: ElementTree.Element) -> list[str]:
-    return [text.strip() for text in features.itertext() if text.strip()]
+    return [text.strip() for text in features[0].itertext() if text.strip()]
 
 
 def guest(server: Running, resource: str = "") -> AbstractAsyncContextManager[Client]:

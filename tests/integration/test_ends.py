@@ -233,7 +233,7 @@ async def test_what_was_sent_before_the_socket_was_cut_is_handled() -> None:
 
 
 async def test_a_slow_reader_costs_a_bounded_amount_of_memory() -> None:
-    settings = config(max_send_buffer=64 * 1024, ping_interval=60)
+    settings = config(max_send_buffer=64 * 1024, ping_interval=60, slow_reader_wait=0)
     async with running(settings) as server, logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
         async with raw_session(server.port, small=True) as client:
             (slow,) = [c for c in server.server.endpoint.connections if c.name == "bob@localhost"]

@@ -53,7 +53,7 @@ async def bring_in(file: Path, *names: str) -> str:
 
 async def offered(url: str) -> list[str]:
     async with connected(url) as client:
-        return [text.strip() for text in (await client.open()).itertext() if text.strip()]
+        return [text.strip() for text in (await client.open())[0].itertext() if text.strip()]
 
 
 async def test_accounts_log_in_with_plain_once_and_with_scram_from_then_on(file: Path) -> None:

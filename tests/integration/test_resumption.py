@@ -19,6 +19,7 @@ from xmppws.jid import Jid
 
 SM = "urn:xmpp:sm:3"
 FAILED = f"{{{SM}}}failed"
+LIMITS = "{urn:xmpp:stream-limits:0}"
 
 
 @pytest.fixture
@@ -81,14 +82,14 @@ async def test_stanzas_are_counted(server: Running) -> None:
 
 
 async def test_what_is_offered() -> None:
-    async with running(config(max_stanza_size=12345, max_unauthenticated_size=4096)) as server:
+    async with running(config(max_stanza_size=12345, max_unauthenticated_size=4096, read_timeout=99.9)) as server:
         async with connected(server.url) as alice:
             assert f"{{{SM}}}sm" not in [feature.tag for feature in await alice.open()]
             await alice.authenticate("alice", PASSWORDS["alice"])
             features = await alice.open()
             assert features.find(f"{{{SM}}}sm") is not None
-            limits = "{urn:xmpp:stream-limits:0}"
-            assert features.findtext(f"{limits}limits/{limits}max-bytes") == "12345"
+            told = {child.tag: child.text for child in features.iterfind(f"{LIMITS}limits/*")}
+            assert told == {f"{LIMITS}max-bytes": "12345", f"{LIMITS}idle-seconds": "99"}
 
 
 async def test_resuming_after_the_connection_was_lost(server: Running) -> None:

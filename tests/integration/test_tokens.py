@@ -48,7 +48,7 @@ async def server() -> AsyncIterator[Running]:
 
 
 def mechanisms(features: ElementTree.Element) -> list[str]:
-    return [text.strip() for text in features.itertext() if text.strip()]
+    return [text.strip() for text in features[0].itertext() if text.strip()]
 
 
 def condition(outcome: ElementTree.Element) -> str:

@@ -16,23 +16,35 @@ from xmppws.errors import (
 )
 from xmppws.jid import Jid
 from xmppws.stream import sm
-from xmppws.stream.c2s import _HANDLERS, Attempt, Bind, Event, Negotiation, Offer, Reply, Resume, State, Step
-from xmppws.stream.sasl import AccountWanted, KeysWanted, PasswordWanted, TokenWanted
+from xmppws.stream.c2s import _HANDLERS, Event, Negotiation, State
+from xmppws.stream.offer import Offer
+from xmppws.stream.sasl import AccountWanted, KeysWanted, PasswordWanted, TokenWanted, UpgradeWanted
 from xmppws.stream.sasl.keys import derive
 from xmppws.stream.sasl.scram import HASHES
+from xmppws.stream.sm import Resume
+from xmppws.stream.steps import Attempt, Bind, Reply, Step
 from xmppws.xml import ns
 from xmppws.xml.parser import Element, Parser, Vocabulary
 
 VOCABULARY = Vocabulary()
 MECHANISMS = (*HASHES, "PLAIN", "OAUTHBEARER", "ANONYMOUS")
 TOKEN = b"n,a=alice@example.com,\1auth=Bearer t\1\1"
-OFFER = Offer.of("example.com", MECHANISMS, b"<extra xmlns='urn:x'/>", max_attempts=3)
+OFFER = Offer.of(
+    "example.com", MECHANISMS, features=b"<extra xmlns='urn:x'/>", upgrades=("SCRAM-SHA-256",), max_attempts=3
+)
 PASSWORD = "pencil"
+UPGRADING = (
+    f"<authenticate xmlns='{ns.SASL2}' mechanism='PLAIN'><initial-response>AGFsaWNlAHBlbmNpbA==</initial-response>"
+    f"<upgrade xmlns='{ns.SASL_UPGRADE}'>UPGR-SCRAM-SHA-256</upgrade></authenticate>"
+)
 BIND_IQ = "<iq xmlns='jabber:client' type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{}</bind></iq>"
 MESSAGES = {
     Event.AUTH: f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'/>",
     Event.RESPONSE: f"<response xmlns='{ns.SASL}'/>",
+    Event.AUTHENTICATE: f"<authenticate xmlns='{ns.SASL2}' mechanism='PLAIN'/>",
     Event.ABORT: f"<abort xmlns='{ns.SASL}'/>",
+    Event.NEXT: f"<next xmlns='{ns.SASL2}' task='UPGR-SCRAM-SHA-256'/>",
+    Event.TASK_DATA: f"<task-data xmlns='{ns.SASL2}'><hash xmlns='{ns.SCRAM_UPGRADE}'>AAAA</hash></task-data>",
     Event.STANZA: BIND_IQ.format(""),
     Event.RESUME: f"<resume xmlns='{ns.STREAM_MANAGEMENT}' previd='p' h='7'/>",
     Event.ENABLE: f"<enable xmlns='{ns.STREAM_MANAGEMENT}'/>",
@@ -53,6 +65,11 @@ def negotiation(state: State = State.AUTHENTICATING) -> Negotiation:
     made.opened()
     if state is State.RESPONDING:
         made.received(xml(MESSAGES[Event.AUTH]))
+    if state in (State.CONTINUING, State.UPGRADING):
+        made.received(xml(UPGRADING))
+        made.password_checked(True)
+    if state is State.UPGRADING:
+        made.received(xml(MESSAGES[Event.NEXT]))
     if state in (State.AUTHENTICATED, State.BINDING, State.BOUND):
         made.received(auth("PLAIN", b"\0alice\0pencil"))
         made.password_checked(True)
@@ -113,7 +130,10 @@ def test_received_follows_the_table(state: State, event: Event) -> None:
         return
     made = negotiation(state)
     if (state, event) in _HANDLERS:
-        assert isinstance(made.received(xml(MESSAGES[event])), Reply | Bind | Resume)
+        message = MESSAGES[event]
+        if state in (State.CONTINUING, State.UPGRADING):
+            message = message.replace(ns.SASL, ns.SASL2)
+        assert isinstance(made.received(xml(message)), Reply | Bind | Resume | UpgradeWanted)
         return
     with pytest.raises(NotAuthorized, match="Log in and bind"):
         made.received(xml(MESSAGES[event]))
@@ -146,10 +166,18 @@ def test_open_follows_the_table(state: State) -> None:
 
 
 def test_offer() -> None:
-    before, after = etree.fromstring(OFFER.before), etree.fromstring(OFFER.after)
-    assert tuple(before.itertext()) == MECHANISMS
-    assert [child.tag for child in before] == [f"{{{ns.SASL}}}mechanisms"]
-    assert [child.tag for child in after] == [f"{{{ns.BIND}}}bind", "{urn:x}extra"]
+    before, after, bound, counted = (
+        etree.fromstring(each) for each in (OFFER.before, OFFER.after, OFFER.bound, OFFER.counted)
+    )
+    counting = f"{{{ns.STREAM_MANAGEMENT}}}sm"
+    assert tuple(before[0].itertext()) == MECHANISMS
+    assert [child.tag for child in before] == [f"{{{ns.SASL}}}mechanisms", f"{{{ns.SASL2}}}authentication"]
+    assert [child.tag for child in after] == [f"{{{ns.BIND}}}bind", counting, "{urn:x}extra"]
+    assert [child.tag for child in bound] == [counting, "{urn:x}extra"]
+    assert [child.tag for child in counted] == ["{urn:x}extra"]
+    # XEP-0388: without mechanisms there is nothing that a client could begin.
+    nothing = etree.fromstring(Offer.of("example.com", (), features=b"", max_attempts=3).before)
+    assert [child.tag for child in nothing] == [f"{{{ns.SASL}}}mechanisms"]
 
 
 # --- log-in ---

@@ -21,6 +21,7 @@ from xmppws.stream.framing import (
     Open,
     State,
     features,
+    limits_feature,
     open_message,
     stream_error,
 )
@@ -180,6 +181,17 @@ def test_features() -> None:
     root = etree.fromstring(features(b"<a xmlns='b'/>"))
     assert root.tag == f"{{{ns.STREAM}}}features"
     assert root[0].tag == "{b}a"
+
+
+# Less than a second cannot be said, and more than it is would be false.
+@pytest.mark.parametrize(("idle", "told"), [(840.0, ["10000", "840"]), (1.9, ["10000", "1"]), (0.9, ["10000"])])
+def test_limits(idle: float, told: list[str]) -> None:
+    root = etree.fromstring(limits_feature(10_000, idle))
+    names = ["max-bytes", "idle-seconds"][: len(told)]
+    assert root.tag == f"{{{ns.STREAM_LIMITS}}}limits"
+    assert [(child.tag, child.text) for child in root] == [
+        (f"{{{ns.STREAM_LIMITS}}}{name}", text) for name, text in zip(names, told, strict=True)
+    ]
 
 
 def test_stream_error() -> None:

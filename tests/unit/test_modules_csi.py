@@ -7,7 +7,6 @@ import re
 import pytest
 
 from fakes import World, got
-from xmppws.core.events import SessionSuspended
 from xmppws.core.session import Session
 from xmppws.errors import End, Reason, Side
 from xmppws.jid import Jid
@@ -183,7 +182,7 @@ async def test_saying_it_twice_and_active_from_the_beginning(world: World) -> No
 async def test_what_waits_is_stored_with_the_session(world: World) -> None:
     alice = await inactive(world)
     await comes(world, BOB, "presence")
-    world.dispatch.observe(world.host.hooks.run(SessionSuspended(alice)))
+    alice.release()
     assert alice.hold is None and alice.acks is not None and len(alice.acks) == 1
 
 

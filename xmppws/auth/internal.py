@@ -19,15 +19,13 @@ from passlib.utils import saslprep  # type: ignore[import-untyped]
 
 from xmppws.auth import hashes as password_hashes
 from xmppws.core.audit import audit
-from xmppws.core.auth import InvalidPassword
+from xmppws.core.auth import TOKENS_STORE, InvalidPassword
 from xmppws.core.stores import AlreadyExists, Stores
-from xmppws.stream.sasl.keys import ScramKeys, derive
+from xmppws.stream.sasl.keys import ITERATIONS, ScramKeys, derive
 
 # What accounts get keys for, and which of them a password is checked with.
 HASHES = ("sha1", "sha256", "sha512")
 _CHECKED = "sha256"
-# RFC 7677 section 4 asks for 4096 at least; the cost falls on log-ins with PLAIN, and on the clients.
-ITERATIONS = 10_000
 SALT_LENGTH = 16
 
 log = logging.getLogger("xmppws.auth")
@@ -155,6 +153,7 @@ class InternalProvider:
         if exists:
             await self._accounts.set(username, account)
             await self._drop_hash(username)
+            await self._stores.map(TOKENS_STORE, dict).clear(username)
         return exists
 
     async def delete(self, username: str) -> bool:

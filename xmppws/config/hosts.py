@@ -37,6 +37,31 @@ class HostC2S(Section, frozen=True, kw_only=True):
     max_hibernating: Annotated[
         int, Opt("Sessions of one account without a connection; the oldest makes room.", minimum=1, maximum=100)
     ] = 10
+    token_lifetime: Annotated[
+        Duration,
+        Opt(
+            "How long a client can log in without a password, by a token (XEP-0484) that it gets when it logs in with "
+            "one. 0: there are no tokens.",
+            minimum=0,
+            maximum=365 * DAY,
+        ),
+    ] = 21 * DAY
+    token_renewal: Annotated[
+        Duration,
+        Opt("Age of a token at which a log-in with it gives the client a new one.", minimum=0, maximum=365 * DAY),
+    ] = DAY
+    max_token_clients: Annotated[
+        int, Opt("Clients of one account with tokens; the oldest token makes room.", minimum=1, maximum=1000)
+    ] = 50
+    slow_reader_wait: Annotated[
+        Duration,
+        Opt(
+            "While a client of the host reads too slowly, who sends it a message or an IQ is not read until it has "
+            "caught up, but at most for so long after each of them. 0: nobody waits.",
+            minimum=0,
+            maximum=MINUTE,
+        ),
+    ] = 1 * SECOND
     # RFC 6120 section 6.4.5 advises 2 to 5 retries.
     max_auth_attempts: Annotated[int, Opt("Failed logins until a connection is closed.", minimum=1, maximum=20)] = 3
     max_host_connections: Annotated[

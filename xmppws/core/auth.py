@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from xmppws.stream.sasl.keys import ScramKeys
+
+TOKENS_STORE: Final = "fast"
+"""A map of what lets the clients of an account in without its password: who changes the password clears it."""
 
 
 class InvalidPassword(ValueError):
@@ -92,6 +95,18 @@ class Keys(Passwords, Protocol):
 
     async def needs_plain(self, username: str) -> bool:
         """Tell, after an attempt with SCRAM failed, whether the account has no keys before it has used PLAIN once."""
+
+
+@runtime_checkable
+class Upgrades(Keys, Protocol):
+    """Keeps keys, and may lack those of some hashes for some accounts."""
+
+    @property
+    def upgrades(self) -> frozenset[str]:
+        """Names such as "SCRAM-SHA-256": the mechanisms that some accounts could use if their keys were known."""
+
+    async def add_keys(self, username: str, hash_name: str, keys: ScramKeys) -> None:
+        """Keep keys of an account for a hash, unless it has such keys already."""
 
 
 @runtime_checkable

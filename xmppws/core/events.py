@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -10,9 +10,11 @@ from msgspec import Struct, field
 from xmppws.errors import End
 from xmppws.jid import Jid
 from xmppws.xml.forms import Form
+from xmppws.xml.parser import Element
 from xmppws.xml.stanza import Stanza
 
 if TYPE_CHECKING:
+    from xmppws.core.admin import Disconnection
     from xmppws.core.roster import RosterItem
     from xmppws.core.session import Session
 
@@ -23,11 +25,37 @@ class SessionBound(Struct, eq=False):
     session: Session
 
 
+class FeaturesWanted(Struct, eq=False):
+    """A client has bound a resource with its log-in (XEP-0386): handlers do what it wants to begin with.
+
+    `wanted` are elements by tag, and `answers` what the client is told, as XML. What the session is sent meanwhile
+    waits until the client knows of it. Stopping means that no other handler is asked.
+    """
+
+    session: Session
+    wanted: Mapping[str, Element]
+    answers: list[bytes] = field(default_factory=list)
+
+
 class SessionEnded(Struct, eq=False):
     """A session is over and can be sent nothing any more; it still holds its last presence. Stopping has no effect."""
 
     session: Session
     end: End
+
+
+class SessionDisconnected(Struct, eq=False):
+    """A session has lost its connection, and hibernates until it is resumed or over. Stopping has no effect."""
+
+    session: Session
+    lost: Disconnection
+
+
+class SessionResumed(Struct, eq=False):
+    """A session that has lost its connection goes on with another one. Stopping has no effect."""
+
+    session: Session
+    lost: Disconnection
 
 
 class SessionSuspended(Struct, eq=False):

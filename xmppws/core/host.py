@@ -43,6 +43,7 @@ class Host:
         providers: tuple[Provider, ...],
         new_id: Callable[[], str],
         admins: frozenset[Jid] = frozenset(),
+        slow_reader_wait: float = 1.0,
     ) -> None:
         self.domain = domain
         self.jid = Jid.parse(domain)
@@ -51,6 +52,8 @@ class Host:
         self.providers = providers
         self.admins = admins
         """Accounts, as bare JIDs, that may do more."""
+        self.slow_reader_wait = slow_reader_wait
+        """Seconds for which who writes to a client that reads too slowly is not read."""
         self.new_id = new_id
         """Makes an unguessable id, a short string of letters and digits."""
         self.hooks = Hooks()
@@ -121,15 +124,16 @@ class Host:
             raise ResourceConstraint(f"An account has at most {MAX_RESOURCES} resources at a time")
         session = kind(jid, self, stream, identity)
         self.sessions.add(session)
-        self._tell(SessionBound(session))
+        self.tell(SessionBound(session))
         return session
 
     def unbind(self, session: Session, end: End) -> asyncio.Future[Any] | None:
         """Remove a session whose stream is over; return what modules still do about it."""
-        return self._tell(SessionEnded(session, end)) if self.sessions.remove(session) else None
+        return self.tell(SessionEnded(session, end)) if self.sessions.remove(session) else None
 
-    def _tell(self, event: SessionBound | SessionEnded) -> asyncio.Future[Any] | None:
-        # A module that fails must not keep a session from beginning or ending.
+    def tell(self, event: object) -> asyncio.Future[Any] | None:
+        """Run the handlers of what has happened to a session; return what they still do about it."""
+        # A module that fails must not keep a session from beginning, going on or ending.
         try:
             return self.dispatch.observe(self.hooks.run(event))
         except Exception:

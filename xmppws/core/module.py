@@ -151,6 +151,8 @@ class Module:
     """The first label of the domain that the module serves by default, such as "conference"; "" if it serves none."""
     stream_features: ClassVar[bytes] = b""
     """What is offered to a client after log-in, as XML that declares its namespace."""
+    inline_features: ClassVar[tuple[str, ...]] = ()
+    """What a client may ask for while it logs in, for `FeaturesWanted` or a nonza (XEP-0386)."""
     Options: ClassVar[type[Section]] = Section
     """The module's table in the configuration, `[modules.NAME]`; what was configured is `self.options`."""
 

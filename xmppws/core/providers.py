@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-from xmppws.core.auth import Anonymous, Identity, InvalidToken, Keys, Passwords, Provider, Tokens, Unavailable
+from xmppws.core.auth import Anonymous, Identity, InvalidToken, Keys, Passwords, Provider, Tokens, Unavailable, Upgrades
 from xmppws.stream.sasl import anonymous, oauthbearer
 from xmppws.stream.sasl.keys import ScramKeys
 from xmppws.stream.sasl.scram import HASHES
@@ -52,6 +52,11 @@ class Providers:
         return tuple(
             [name for name in _WITH_PASSWORD if name in for_all] + [name for name in _OTHERS if name in for_some]
         )
+
+    def upgrades(self) -> tuple[str, ...]:
+        """Return the mechanisms for which some accounts lack keys that their clients could give."""
+        lacking = frozenset[str]().union(*(each.upgrades for each in self._all if isinstance(each, Upgrades)))
+        return tuple(name for name in HASHES if name in lacking)
 
     async def scram_keys(self, username: str, hash_name: str) -> tuple[ScramKeys, Login | None]:
         """Return the user's keys and who has them, or fake ones that look the same.

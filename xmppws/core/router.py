@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from xmppws.core.admin import ConnectionFacts
 from xmppws.core.traffic import Traffic
 from xmppws.errors import End, StreamError
 from xmppws.stream.framing import Open
@@ -41,6 +42,9 @@ class Stream(Protocol):
     @property
     def secure(self) -> bool:
         """Whether nobody between client and server can read along, as far as the server was told."""
+
+    def facts(self) -> ConnectionFacts:
+        """Return what there is to know of the connection now."""
 
     def open(self, sender: str, id: str, *messages: bytes) -> None:
         """Answer the client's `<open/>` with ours, from the domain `sender`, and send messages in the same write."""
@@ -88,6 +92,17 @@ class Handler(Protocol):
 
     def closed(self, end: End) -> None:
         """Learn, once, that the stream is over. Nothing can be sent any more."""
+
+
+@runtime_checkable
+class TakesBytes(Protocol):
+    """A handler that can do without the trees of most elements."""
+
+    def takes(self, message: bytes) -> bool:
+        """Take a message of an open stream as it came, or tell by False that it is to be `received` as an element.
+
+        Nothing but its size has been checked: what it takes, it has to check itself.
+        """
 
 
 class Router(Protocol):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiohttp import web
 
+from xmppws.core.admin import ConnectionFacts
 from xmppws.core.declare import declare
 from xmppws.errors import End, StreamError
 
@@ -52,6 +53,9 @@ class Socket(Protocol):
     @property
     def address(self) -> str:
         """The client's own address, behind proxies too."""
+
+    def facts(self) -> ConnectionFacts:
+        """Return what there is to know of the connection now."""
 
     def send_text(self, *messages: bytes) -> None:
         """Send text messages, as UTF-8, in one write. Does nothing on a socket that has ended."""

@@ -10,7 +10,14 @@ from typing import Final
 
 from xmppws.config import Section
 from xmppws.core.delivery import available
-from xmppws.core.events import MessageFromUser, MessageToUser, SessionEnded, SessionRestored, SessionSuspended
+from xmppws.core.events import (
+    FeaturesWanted,
+    MessageFromUser,
+    MessageToUser,
+    SessionEnded,
+    SessionRestored,
+    SessionSuspended,
+)
 from xmppws.core.hooks import Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.metrics import counter
@@ -22,6 +29,7 @@ from xmppws.xml import ns
 from xmppws.xml.parser import tag_of
 from xmppws.xml.stanza import Stanza, kept
 
+_ENABLE: Final = f"{{{ns.CARBONS}}}enable"
 _BODY: Final = f"{{{ns.CLIENT}}}body"
 _REFUSED: Final = frozenset({f"{{{ns.CARBONS}}}private", f"{{{ns.HINTS}}}no-copy"})
 _MUC_USER: Final = f"{{{ns.MUC_USER}}}x"
@@ -45,6 +53,7 @@ class Carbons(Module):
     xeps = (Xep(280, "1.0.1"), Xep(297, "1.0"))
     features = (ns.CARBONS, ns.CARBONS_RULES)
     account_features = (ns.CARBONS,)
+    inline_features = (ns.CARBONS,)
 
     copies = counter("xmppws_carbons_copies_total", "Copies sent to other clients of an account.")
 
@@ -63,6 +72,13 @@ class Carbons(Module):
         """Copy to a client no more (section 5)."""
         self._forget(self._session(iq))
         return iq.result()
+
+    @on(FeaturesWanted, Phase.ANSWER)
+    def wanted(self, event: FeaturesWanted) -> Verdict:
+        """Copy to a client from its first moment on (XEP-0386 section 3.2)."""
+        if _ENABLE in event.wanted:
+            self._enable(event.session)
+        return None
 
     @on(SessionEnded, Phase.GUARD)
     def ended(self, event: SessionEnded) -> Verdict:

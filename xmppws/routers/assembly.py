@@ -35,9 +35,10 @@ class Routers:
         self.upstreams: dict[str, UpstreamRouter] = {}
         self.by_domain: dict[str, Router] = {domain: self._make(domain, each) for domain, each in config.hosts.items()}
 
-    def refresh(self) -> None:
-        """Make anew what local routers offer, after a module was reloaded."""
+    def refresh(self, config: Config) -> None:
+        """Make anew what local routers offer, after the configuration or a module was reloaded."""
         for router in self._local():
+            router.idle = config.c2s.read_timeout
             router.refresh()
 
     async def reload(self) -> None:
@@ -65,7 +66,7 @@ class Routers:
 
     def _make(self, domain: str, options: HostOptions) -> Router:
         if options.router == "local":
-            return LocalRouter(self._hosts[domain], options.c2s, sweep=self._sweep)
+            return LocalRouter(self._hosts[domain], options.c2s, sweep=self._sweep, idle=self._config.c2s.read_timeout)
         try:
             if options.router == "upstream":
                 return self._upstream(domain, options)
@@ -83,7 +84,8 @@ class Routers:
         dns = self._config.dns
         try:
             self._resolver = self._resolver or Resolver(dns.nameservers, timeout=dns.timeout, clock=monotonic)
-            router = UpstreamRouter(domain, options.upstream, self._resolver, self._new_id)
+            max_depth = self._config.c2s.max_depth
+            router = UpstreamRouter(domain, options.upstream, self._resolver, self._new_id, max_depth=max_depth)
         except UpstreamError as error:
             raise RouterError(str(error)) from error
         self.upstreams[domain] = router

@@ -7,21 +7,26 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from xmppws.config import HostC2S
+from xmppws.core.admin import HIBERNATING, ConnectionFacts, Disconnection
+from xmppws.core.audit import audit
 from xmppws.core.auth import Identity
-from xmppws.core.events import SessionRestored
+from xmppws.core.events import SessionDisconnected, SessionRestored, SessionResumed
 from xmppws.core.expiry import Sweep
 from xmppws.core.host import Host
 from xmppws.core.metrics import Gauge
 from xmppws.core.router import Stream
 from xmppws.core.session import Session
 from xmppws.core.stores import StorageError
-from xmppws.errors import End, Reason, Side, StreamConflict, StreamError
+from xmppws.errors import End, Reason, StreamConflict, StreamError
 from xmppws.jid import Jid
-from xmppws.routers.suspension import STORE, Suspended, restore, suspend
+from xmppws.routers.counts import Counts
+from xmppws.routers.suspension import STORE, Suspended, disconnection, restore, suspend
+from xmppws.stream import sm
 from xmppws.stream.sm import Acks, Unacked
 from xmppws.xml.delay import delay
 
@@ -45,22 +50,37 @@ HIBERNATES: Final = frozenset(
 class Hibernating:
     """The `core.router.Stream` of a session without a connection: nothing goes anywhere, and all is counted.
 
-    `until` is when it ends, in seconds of the sweep's clock; `expire` ends it.
+    `lost` is what has become of the connection. `until` is when the session ends, in seconds of the sweep's clock;
+    `over` ends it.
     """
 
-    __slots__ = ("address", "due", "expire", "id", "secure", "until")
+    __slots__ = ("_clock", "address", "due", "id", "lost", "over", "secure", "until")
 
-    def __init__(self, id: str, address: str, until: float) -> None:
-        self.id = id
-        self.address = address
+    def __init__(self, lost: Disconnection, until: float, clock: Callable[[], float]) -> None:
+        self.id = lost.facts.id
+        self.address = lost.facts.address
         self.secure = True
+        self.lost = lost
         self.until = until
         self.due = 0
-        self.expire: Callable[[], None]
+        self.over: Callable[[End], None]
+        self._clock = clock
+
+    def facts(self) -> ConnectionFacts:
+        """Return what was known of the connection, and how long the session can be resumed."""
+        facts, ago = self.lost.facts, self.lost.ago
+        return replace(
+            facts,
+            state=HIBERNATING,
+            lasted=facts.lasted + ago,
+            idle=facts.idle + ago,
+            queue_bytes=0,
+            resumable=max(0.0, self.until - self._clock()),
+        )
 
     def check(self, now: float) -> None:
         """End the session: nobody has resumed it."""
-        self.expire()
+        self.over(self.lost.end)
 
     def open(self, sender: str, id: str, *messages: bytes) -> None:
         """Do nothing."""
@@ -77,7 +97,7 @@ class Hibernating:
 
     def end(self, error: StreamError | None = None) -> None:
         """End the session, which somebody does not want any more."""
-        self.expire()
+        self.over(self.lost.end if error is None else error.end)
 
     def pause_reading(self) -> None:
         """Do nothing."""
@@ -98,6 +118,7 @@ class Resumptions:
         self._by_digest: dict[bytes, Session] = {}
         self._digests: dict[Session, bytes] = {}
         self._hibernating: dict[Jid, list[Session]] = {}
+        self.counts = Counts(host, self._digests)
 
     def __len__(self) -> int:
         """Return how many sessions hibernate now."""
@@ -112,11 +133,21 @@ class Resumptions:
         """Return the counters of a session that begins to count."""
         return Acks(self._limits.max_unacked, self._limits.max_unacked_size)
 
-    def add(self, session: Session) -> str:
-        """Let a session be resumed; return the id to resume it by."""
-        id = self._host.new_id()
-        self._remember(session, _digest(id))
-        return id
+    def enable(self, session: Session, can_resume: bool) -> bytes:
+        """Count a session's stanzas from now on, and let it be resumed if it can; return what its client is told."""
+        id = self._host.new_id() if can_resume and self.timeout > 0 else ""
+        if id:
+            self._remember(session, _digest(id))
+        session.acks = self.acks()
+        return sm.enabled(id, self.timeout)
+
+    def replace(self, session: Session) -> None:
+        """End the sessions without a connection that the client of this one has left behind."""
+        for each in list(self._hibernating.get(session.account, ())):
+            if each.agent == session.agent:
+                older = each.stream
+                audit("session-replaced", id=older.id, by=session.stream.id, user=each.jid.text, address=older.address)
+                older.end(StreamConflict("A newer session of the same client took its place"))
 
     def find(self, id: str, account: Jid, identity: Identity | None) -> Session | None:
         """Return the session that an account may resume by this id, if its token says the same of device and room."""
@@ -125,6 +156,10 @@ class Resumptions:
             return None
         return session
 
+    def failed(self, id: str, account: Jid) -> bytes:
+        """Write that an account has no session to resume by this id; and how much of it was handled, if known."""
+        return sm.failed("item-not-found", self.counts.past(_digest(id), account))
+
     def lay_down(self, session: Session) -> Stream:
         """Let a session hibernate that is about to be resumed, and end the connection that it may have.
 
@@ -132,22 +167,28 @@ class Resumptions:
         """
         older = session.stream
         if not isinstance(older, Hibernating):
-            session.reads(True)
-            self._hibernate(session, End(Reason.CONNECTION_LOST, Side.NETWORK))
-            older.end(StreamConflict("The session goes on with another stream"))
+            session.lost()
+            replaced = StreamConflict("The session goes on with another stream")
+            self._hibernate(session, replaced.end)
+            older.end(replaced)
         return session.stream
 
     def settled(self, session: Session) -> Awaitable[object] | None:
         """Return what is done when what its client has sent is handled and durable; None when it is."""
         if session.handling is not None:
-            return self._settled_after(session.handling)
-        written = self._host.stores.settled()
+            return self._settled_after(session, session.handling)
+        written = self.written(session)
         return None if written is None else asyncio.wait((written,))
 
-    async def _settled_after(self, handling: asyncio.Future[None]) -> None:
+    async def _settled_after(self, session: Session, handling: asyncio.Future[None]) -> None:
         await asyncio.wait((handling,))
-        if (written := self._host.stores.settled()) is not None:
+        if (written := self.written(session)) is not None:
             await asyncio.wait((written,))
+
+    def written(self, session: Session) -> asyncio.Future[bool] | None:
+        """Return what is done when what the handled stanzas have begun to write is durable; None when it is."""
+        self.counts.ensure(session)
+        return self._host.stores.settled()
 
     def hibernate(self, session: Session, end: End) -> bool:
         """Keep a session whose connection is gone; tell whether it is one that can be resumed."""
@@ -156,7 +197,7 @@ class Resumptions:
         self._hibernate(session, end)
         asleep = self._hibernating[session.account]
         if len(asleep) > self._limits.max_hibernating:
-            self._expire(asleep[0], end)
+            asleep[0].stream.end()
         return True
 
     def wake(self, session: Session) -> bool:
@@ -172,11 +213,21 @@ class Resumptions:
             del self._hibernating[session.account]
         return True
 
-    def end(self, session: Session) -> list[Unacked]:
-        """Forget a session that is over; return what its client never acknowledged."""
+    def resumed(self, session: Session) -> None:
+        """Note that a session goes on with another connection."""
+        session.resumed += 1
+        assert session.disconnected is not None
+        self._host.tell(SessionResumed(session, session.disconnected))
+
+    def end(self, session: Session, *, may_return: bool = False) -> list[Unacked]:
+        """Forget a session that is over; return what its client never acknowledged.
+
+        With `may_return`, the client does not know that it is over.
+        """
         digest = self._digests.pop(session, None)
         if digest is not None:
             del self._by_digest[digest]
+            self.counts.end(session, digest, may_return=may_return)
         return session.acks.give_up() if session.acks is not None else []
 
     async def suspend(self) -> None:
@@ -190,7 +241,7 @@ class Resumptions:
         for session, digest in list(self._digests.items()):
             if isinstance(session.stream, Hibernating) and session.acks is not None:
                 expires = now + session.stream.until - clock
-                record = suspend(session, digest, session.acks, expires)
+                record = suspend(session, digest, session.acks, session.stream.lost, expires)
                 # What modules have sent at the last moment may have been too much for it.
                 if session in self._digests:
                     kept.setdefault(session.account.local, []).append(record)
@@ -208,18 +259,20 @@ class Resumptions:
                 # Somebody has changed what was stored.
                 log.error("a session of %s cannot be restored: %s", owner, error)
             await self._store.delete(owner)
+        await self.counts.load()
 
     def _restore(self, account: Jid, kept: Suspended) -> None:
         # The clock may have been set back meanwhile.
         left = min(max(0.0, kept.expires - time.time()), self.timeout)
-        stream = Hibernating(self._host.new_id(), "", self._sweep.clock() + left)
+        lost = disconnection(kept.last, account)
+        stream = Hibernating(lost, self._sweep.clock() + left, self._sweep.clock)
         session = Session(account.with_resource(kept.resource), self._host, stream, kept.identity)
         if self._host.sessions.find(session.jid) is not None:
             raise ValueError(f"{session.jid} is there already")
         restore(session, kept, self.acks())
         self._host.sessions.add(session)
         self._remember(session, kept.digest)
-        self._sleep(session, stream, End(Reason.SHUTDOWN, Side.SERVER))
+        self._sleep(session, stream)
         self._host.dispatch.observe(self._host.hooks.run(SessionRestored(session, kept.modules)))
 
     def _remember(self, session: Session, digest: bytes) -> None:
@@ -231,19 +284,22 @@ class Resumptions:
         if session.identity is not None:
             # What a token lets be ends with it, connected or not.
             timeout = min(timeout, session.identity.expires - time.time())
-        stream = Hibernating(session.stream.id, session.stream.address, self._sweep.clock() + timeout)
+        lost = Disconnection(session.stream.facts(), end, time.time())
+        stream = Hibernating(lost, self._sweep.clock() + timeout, self._sweep.clock)
         session.stream = stream
-        self._sleep(session, stream, end)
+        self._sleep(session, stream)
+        self._host.tell(SessionDisconnected(session, lost))
 
-    def _sleep(self, session: Session, stream: Hibernating, end: End) -> None:
-        stream.expire = partial(self._expire, session, end)
+    def _sleep(self, session: Session, stream: Hibernating) -> None:
+        session.disconnected = stream.lost
+        stream.over = partial(self._over, session)
         self._hibernating.setdefault(session.account, []).append(session)
         self._sweep.add(stream, stream.until)
         self._number.inc()
 
-    def _expire(self, session: Session, end: End) -> None:
+    def _over(self, session: Session, end: End) -> None:
         if self.wake(session):
-            left = self.end(session)
+            left = self.end(session, may_return=True)
             self._host.unbind(session, end)
             deliver_again(self._host, session, left)
 

@@ -7,9 +7,11 @@ from typing import Final, Literal, cast
 
 from msgspec import Struct, field
 
+from xmppws.core.admin import HIBERNATING, ConnectionFacts, Disconnection
 from xmppws.core.auth import Identity
 from xmppws.core.events import SessionSuspended
 from xmppws.core.session import Session
+from xmppws.errors import End, Reason, Side
 from xmppws.jid import Jid
 from xmppws.stream.sm import Acks, Unacked
 from xmppws.xml.stanza import revived
@@ -28,6 +30,21 @@ class Queued(Struct, frozen=True, array_like=True):
     when: float
 
 
+class LastConnection(Struct, frozen=True):
+    """How a session has lost its connection: a `Disconnection` as it can be stored."""
+
+    id: str
+    address: str
+    secure: bool
+    lasted: float
+    idle: float
+    round_trip: float | None
+    reason: str
+    by: Side
+    text: str
+    when: float
+
+
 class Suspended(Struct, frozen=True):
     """All that makes a session, but what modules keep of it elsewhere. `expires` is in seconds since 1970.
 
@@ -40,6 +57,8 @@ class Suspended(Struct, frozen=True):
     handled: int
     acked: int
     queue: list[Queued]
+    last: LastConnection
+    resumed: int = 0
     presence: bytes = b""
     priority: int = 0
     interested: bool = False
@@ -47,12 +66,15 @@ class Suspended(Struct, frozen=True):
     directed: list[str] = field(default_factory=list)
     modules: dict[str, str] = field(default_factory=dict)
     identity: Identity | None = None
+    agent: bytes = b""
 
 
-def suspend(session: Session, digest: bytes, acks: Acks, expires: float) -> Suspended:
+def suspend(session: Session, digest: bytes, acks: Acks, lost: Disconnection, expires: float) -> Suspended:
     """Return what there is to store of a session."""
     event = SessionSuspended(session)
     session.host.dispatch.observe(session.host.hooks.run(event))
+    # What was held back is stored with the rest.
+    session.release()
     return Suspended(
         session.jid.resource,
         digest,
@@ -60,6 +82,8 @@ def suspend(session: Session, digest: bytes, acks: Acks, expires: float) -> Susp
         acks.handled,
         acks.acked,
         list(map(_queued, acks)),
+        _last_connection(lost),
+        session.resumed,
         b"" if session.presence is None else session.presence.content,
         session.priority,
         session.interested,
@@ -67,6 +91,7 @@ def suspend(session: Session, digest: bytes, acks: Acks, expires: float) -> Susp
         sorted(_text(address) for address in session.directed or ()),
         event.state,
         session.identity,
+        session.agent,
     )
 
 
@@ -74,12 +99,49 @@ def restore(session: Session, kept: Suspended, acks: Acks) -> None:
     """Put back into a session what was stored of it; `acks` are new."""
     acks.restore(kept.handled, kept.acked, _unacked(kept.queue))
     session.acks = acks
+    session.resumed = kept.resumed
     session.priority = kept.priority
     session.interested = kept.interested
     session.lang = kept.lang
+    session.agent = kept.agent
     session.directed = {Jid.prepared(text) for text in kept.directed} or None
     if kept.presence:
         session.presence = revived("presence", "", kept.presence, to=None, sender=session.jid)
+
+
+def disconnection(last: LastConnection, account: Jid) -> Disconnection:
+    """Return again how the session of an account has lost its connection."""
+    facts = ConnectionFacts(
+        last.id,
+        account.domain,
+        account.text,
+        HIBERNATING,
+        last.address,
+        last.secure,
+        last.lasted,
+        last.idle,
+        last.round_trip,
+        queue_bytes=0,
+    )
+    # Another version of the server may have other reasons.
+    reason = next((each for each in Reason if each.id == last.reason), Reason.SHUTDOWN)
+    return Disconnection(facts, End(reason, last.by, last.text), last.when)
+
+
+def _last_connection(lost: Disconnection) -> LastConnection:
+    facts, end = lost.facts, lost.end
+    return LastConnection(
+        facts.id,
+        facts.address,
+        facts.secure,
+        facts.lasted,
+        facts.idle,
+        facts.round_trip,
+        end.reason.id,
+        end.by,
+        end.text,
+        lost.when,
+    )
 
 
 def _queued(each: Unacked) -> Queued:

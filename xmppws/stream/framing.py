@@ -162,9 +162,14 @@ def features(content: bytes) -> bytes:
     return b'<stream:features xmlns:stream="%b">%b</stream:features>' % (ns.STREAM.encode(), content)
 
 
-def limits_feature(max_bytes: int) -> bytes:
-    """Write the largest stanza that is taken (XEP-0478 Stream Limits Advertisement 0.1.0)."""
-    return b'<limits xmlns="%b"><max-bytes>%d</max-bytes></limits>' % (ns.STREAM_LIMITS.encode(), max_bytes)
+def limits_feature(max_bytes: int, idle: float) -> bytes:
+    """Write the largest stanza that is taken, and after how long a silent client is asked whether it is there.
+
+    XEP-0478 Stream Limits Advertisement 0.2.0; `idle` is in seconds.
+    """
+    # In whole seconds, and never more than it is: less than one cannot be said.
+    seconds = b"<idle-seconds>%d</idle-seconds>" % idle if idle >= 1 else b""
+    return b'<limits xmlns="%b"><max-bytes>%d</max-bytes>%b</limits>' % (ns.STREAM_LIMITS.encode(), max_bytes, seconds)
 
 
 def stream_error(error: StreamError) -> bytes:

@@ -28,6 +28,13 @@ _WRAP: Final = 2**32
 _ASKED_AFTER: Final = 5
 
 
+class Resume(NamedTuple):
+    """A client wants to go on with the session of this id, of which it has handled `h` stanzas (section 5)."""
+
+    id: str
+    h: int
+
+
 class Unacked(NamedTuple):
     """A stanza that was sent: all of it but its tree. `when` is in seconds since 1970."""
 
@@ -159,6 +166,16 @@ def read_h(element: Element) -> int:
     return int(text)
 
 
+def wants_resumption(enable: Element) -> bool:
+    """Tell whether an `<enable/>` asks for a stream that can be resumed."""
+    return enable.get("resume", "") in ("true", "1")
+
+
+def read_resume(element: Element) -> Resume:
+    """Return what a `<resume/>` says. Raises `UndefinedCondition`."""
+    return Resume(element.get("previd", ""), read_h(element))
+
+
 def answer(h: int) -> bytes:
     """Write how many stanzas were handled."""
     return b'<a xmlns="%b" h="%d"/>' % (ns.STREAM_MANAGEMENT.encode(), h)
@@ -175,10 +192,15 @@ def resumed(id: str, h: int) -> bytes:
     return b'<resumed xmlns="%b" previd="%b" h="%d"/>' % (ns.STREAM_MANAGEMENT.encode(), attribute(id), h)
 
 
-def failed(condition: str) -> bytes:
-    """Write that counting, or going on, cannot be (a condition of RFC 6120 section 8.3.3)."""
-    return b'<failed xmlns="%b"><%b xmlns="%b"/></failed>' % (
+def failed(condition: str, h: int | None = None) -> bytes:
+    """Write that counting, or going on, cannot be (a condition of RFC 6120 section 8.3.3).
+
+    `h` is how many stanzas were handled of the session that cannot go on, None if that is not known.
+    """
+    handled = b"" if h is None else b' h="%d"' % h
+    return b'<failed xmlns="%b"%b><%b xmlns="%b"/></failed>' % (
         ns.STREAM_MANAGEMENT.encode(),
+        handled,
         condition.encode(),
         ns.STANZA_ERRORS.encode(),
     )

@@ -15,6 +15,7 @@ from functools import partial
 from xmppws.config import Section
 from xmppws.core.events import (
     AccountEnding,
+    FeaturesWanted,
     MessageFromUser,
     MessageToUser,
     OfflineWanted,
@@ -44,9 +45,11 @@ from xmppws.modules.mam.seen import Seen, seen
 from xmppws.modules.mam.wishes import Wishes
 from xmppws.xml import ns
 from xmppws.xml.delay import timestamp
-from xmppws.xml.parser import tag_of
+from xmppws.xml.parser import Element, tag_of
 from xmppws.xml.stanza import Stanza, kept
-from xmppws.xml.writer import child, element
+from xmppws.xml.writer import child, element, serialize
+
+_CARBONS = f"{{{ns.CARBONS}}}enable"
 
 
 class Mam(Module):
@@ -213,12 +216,15 @@ class Mam(Module):
     async def metadata(self, iq: Stanza) -> Stanza:
         """Tell of the first and last message of the archive (section 5)."""
         assert iq.sender is not None
+        return iq.result(await self._metadata(iq.sender.local))
+
+    async def _metadata(self, owner: str) -> Element:
         await self._settled()
         made = element(ns.MAM, "metadata")
         for name, newest_first in (("start", False), ("end", True)):
-            for entry in await self.messages.page(iq.sender.local, limit=1, newest_first=newest_first):
+            for entry in await self.messages.page(owner, limit=1, newest_first=newest_first):
                 child(made, ns.MAM, name, {"id": entry.id, "timestamp": timestamp(entry.when)})
-        return iq.result(made)
+        return made
 
     @iq_get(ns.MAM, "prefs", to=Target.SELF)
     async def tell_preferences(self, iq: Stanza) -> Stanza:
@@ -245,7 +251,7 @@ class Mam(Module):
 
     async def _settled(self) -> None:
         """Wait for the archive to hold what was sent and delivered before: its ids are known to clients already."""
-        written = self.host.stores.settled()
+        written = self.host.stores.settled(gathered=True)
         if written is not None:
             await written
 
@@ -266,6 +272,18 @@ class Mam(Module):
         return await self.messages.count(owner) if query.limit == 0 and not query.is_filtered else None
 
     # --- What clients know ---
+
+    @on(FeaturesWanted, Phase.ANSWER)
+    async def begins(self, event: FeaturesWanted) -> Verdict:
+        """Tell a client that logs in what its archive holds (XEP-0386 section 3.2)."""
+        account = event.session.account
+        made = await self._metadata(account.local)
+        event.answers.append(serialize(made))
+        if len(made) and _CARBONS in event.wanted:
+            # Who wants copies of what others get reads the archive for what came before. XEP-0386: messages that wait
+            # are not sent then, "as they will be provided by MAM".
+            self._seen[event.session] = Seen(made[0].get("id", ""), self.messages.next_id(time.time()))
+        return None
 
     @on(OfflineWanted, Phase.ANSWER)
     def is_known(self, event: OfflineWanted) -> Verdict:

@@ -1,8 +1,8 @@
 """SASL (RFC 4422) as the server sees it: each mechanism is a small machine that asks for what it needs.
 
 A mechanism is given the client's messages and returns a step: `Challenge`, `Refusal`, `Success`, or a question to the
-accounts (`KeysWanted`, `PasswordWanted`, `TokenWanted`, `AccountWanted`), whose answer it is then given. Whatever goes
-wrong is raised as a `SaslFailure`.
+accounts (`KeysWanted`, `PasswordWanted`, `TokenWanted`, `HashedTokenWanted`, `AccountWanted`), whose answer it is then
+given. Whatever goes wrong is raised as a `SaslFailure`.
 """
 
 from __future__ import annotations
@@ -66,11 +66,29 @@ class TokenWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class HashedTokenWanted:
+    """The mechanism needs to know whether a token of this account makes this hash; answer with `token_known()`."""
+
+    username: str
+    hashed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AccountWanted:
     """The mechanism needs an account for somebody who has none; answer with `account()`."""
 
 
-Step: TypeAlias = Challenge | Refusal | Success | KeysWanted | PasswordWanted | TokenWanted | AccountWanted
+@dataclass(frozen=True, slots=True)
+class UpgradeWanted:
+    """An account that is logged in gets keys for one more hash (XEP-0480); say when they are kept."""
+
+    username: str
+    hash_name: str
+    keys: ScramKeys = field(repr=False)
+
+
+Question: TypeAlias = KeysWanted | PasswordWanted | TokenWanted | HashedTokenWanted | AccountWanted
+Step: TypeAlias = Challenge | Refusal | Success | Question
 
 
 class Mechanism(ABC):
@@ -93,6 +111,10 @@ class Mechanism(ABC):
     def token_checked(self, username: str) -> Step:
         """Take the answer to `TokenWanted`: whose token it is, "" if it lets nobody in."""
         raise SaslMalformedRequest("No token was to be checked")
+
+    def token_known(self, answer: bytes) -> Step:
+        """Take the answer to `HashedTokenWanted`: what shows the client that the server has the token, b"" if not."""
+        raise SaslMalformedRequest("No token was to be looked up")
 
     def account(self, username: str) -> Step:
         """Take the answer to `AccountWanted`."""

@@ -1,4 +1,4 @@
-"""SCRAM (RFC 5802, RFC 7677), the server's side, without channel binding.
+"""SCRAM (RFC 5802, RFC 7677) with downgrade protection (XEP-0474), the server's side, without channel binding.
 
 The server keeps StoredKey and ServerKey only, so an exchange costs two HMACs and a hash, and a stolen database holds no
 password.
@@ -11,6 +11,7 @@ import hmac
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -41,13 +42,18 @@ class State(Enum):
 
 
 class Scram(Mechanism):
-    """One exchange. `nonce` is the server's part, printable ASCII without a comma, different every time."""
+    """One exchange. `nonce` is the server's part, printable ASCII without a comma, different every time.
 
-    __slots__ = ("_auth_message", "_authzid", "_gs2", "_hash", "_keys", "_nonce", "_username", "state")
+    `offer` is the digest of what the client was offered, which tells it when somebody has changed that on the way
+    (XEP-0474); "" does not say.
+    """
 
-    def __init__(self, mechanism: str, nonce: str) -> None:
+    __slots__ = ("_auth_message", "_authzid", "_gs2", "_hash", "_keys", "_nonce", "_offer", "_username", "state")
+
+    def __init__(self, mechanism: str, nonce: str, offer: str = "") -> None:
         self._hash = HASHES[mechanism]
         self._nonce = nonce
+        self._offer = offer
         self._gs2 = self._auth_message = self._username = self._authzid = ""
         self._keys: ScramKeys | None = None
         self.state = State.START
@@ -68,6 +74,8 @@ class Scram(Mechanism):
             raise SaslMalformedRequest("The exchange is over")
         self._keys = keys
         first = f"r={self._nonce},s={b64encode(keys.salt).decode()},i={keys.iterations}"
+        if self._offer:
+            first += f",h={self._offer}"
         self._auth_message += f",{first}"
         self.state = State.FINAL
         return Challenge(first.encode())
@@ -108,6 +116,15 @@ class Scram(Mechanism):
         client_key = (int.from_bytes(proof, "big") ^ int.from_bytes(signature, "big")).to_bytes(len(proof), "big")
         if not hmac.compare_digest(hashlib.new(self._hash, client_key).digest(), keys.stored_key):
             raise SaslNotAuthorized
+
+
+def offer_digests(mechanisms: Iterable[str]) -> dict[str, str]:
+    """Return the digest of the offered mechanisms for each SCRAM mechanism (XEP-0474 0.5.0).
+
+    No channel binding is announced, so the list of mechanisms is all there is.
+    """
+    offered = "\x1e".join(sorted(mechanisms)).encode()
+    return {name: b64encode(hashlib.new(hash, offered).digest()).decode() for name, hash in HASHES.items()}
 
 
 def _decode(data: bytes) -> str:
