@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 from msgspec.structs import replace
 
-from clients import CLIENT, Client, connected, logged_in
+from clients import CLIENT, connected, logged_in
+from resuming import FAILED, SM, acknowledge, authenticated, cut, enable, handled, resume, sessions_of
 from servers import PASSWORDS, Running, config, running
 from waiting import until
 from xmppws.config import Storage
-from xmppws.jid import Jid
 
-SM = "urn:xmpp:sm:3"
-FAILED = f"{{{SM}}}failed"
 LIMITS = "{urn:xmpp:stream-limits:0}"
 
 
@@ -26,48 +22,6 @@ LIMITS = "{urn:xmpp:stream-limits:0}"
 async def server() -> AsyncIterator[Running]:
     async with running(config()) as started:
         yield started
-
-
-async def enable(client: Client) -> str:
-    """Enable stream management with resumption, and return the id."""
-    await client.send(f"<enable xmlns='{SM}' resume='true'/>")
-    enabled = await client.receive_until("enabled")
-    assert enabled.get("resume") == "true" and enabled.get("max") == "600"
-    return enabled.get("id") or ""
-
-
-async def handled(client: Client) -> int:
-    """Ask how many stanzas the server has handled."""
-    await client.send(f"<r xmlns='{SM}'/>")
-    return int((await client.receive_until("a")).get("h") or -1)
-
-
-async def acknowledge(client: Client, h: int) -> None:
-    await client.send(f"<a xmlns='{SM}' h='{h}'/>")
-
-
-async def log_in_again(client: Client, name: str = "alice") -> None:
-    await client.open()
-    await client.authenticate(name, PASSWORDS[name])
-    await client.open()
-
-
-async def resume(client: Client, id: str, h: int, name: str = "alice") -> ElementTree.Element:
-    await log_in_again(client, name)
-    await client.send(f"<resume xmlns='{SM}' previd='{id}' h='{h}'/>")
-    while (answer := await client.receive()).tag not in (f"{{{SM}}}resumed", FAILED):
-        assert answer.tag.startswith("{http://etherx.jabber.org/streams}"), answer.tag
-    return answer
-
-
-def session_of(server: Running, name: str = "alice") -> Any:
-    return server.server.hosts["localhost"].sessions.of(Jid.parse(f"{name}@localhost"))
-
-
-async def cut(client: Client) -> None:
-    """Lose the connection without a word."""
-    connection: Any = client.socket._response.connection
-    connection.transport.abort()
 
 
 async def test_stanzas_are_counted(server: Running) -> None:
@@ -103,7 +57,7 @@ async def test_resuming_after_the_connection_was_lost(server: Running) -> None:
         await alice.message(bob.jid, "before")
         assert await bob.body() == "before"
         await cut(alice)
-        await until(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
+        await until(lambda: sessions_of(server)[0].stream.__class__.__name__ == "Hibernating")
         for number in range(3):
             await bob.message(alice.jid, f"missed {number}")
         async with connected(server.url) as again:
@@ -115,7 +69,7 @@ async def test_resuming_after_the_connection_was_lost(server: Running) -> None:
             await again.message(bob.jid, "after")
             assert await bob.body() == "after"
             assert await handled(again) == 2
-            assert len(session_of(server)) == 1 and session_of(server)[0].jid.text == alice.jid
+            assert len(sessions_of(server)) == 1 and sessions_of(server)[0].jid.text == alice.jid
             await acknowledge(again, 6)
             await bob.message(alice.jid, "live")
             assert await again.body() == "live"
@@ -129,7 +83,7 @@ async def test_resuming_while_the_old_connection_lives(server: Running) -> None:
         assert condition == "conflict"
         await again.message(alice.jid, "to myself")
         assert await again.body() == "to myself"
-        assert len(session_of(server)) == 1
+        assert len(sessions_of(server)) == 1
 
 
 @pytest.mark.parametrize("which", ["unknown", "foreign", "ended"])
@@ -160,12 +114,12 @@ async def test_what_was_never_sent_cannot_be_acknowledged(server: Running, wrong
         await alice.send(wrong)
         condition, text, code = await alice.expect_end()
         assert (condition, code) == ("undefined-condition", 1000) and text.startswith("stream-management: ")
-        await until(lambda: not session_of(server))
+        await until(lambda: not sessions_of(server))
 
 
 async def test_enabling_twice_or_too_early(server: Running) -> None:
     async with connected(server.url) as alice:
-        await log_in_again(alice)
+        await authenticated(alice, "alice")
         await alice.send(f"<enable xmlns='{SM}' resume='true'/>")
         assert (await alice.receive()).tag == FAILED
         await alice.iq("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
@@ -185,7 +139,7 @@ async def test_a_session_that_nobody_resumes() -> None:
                 await alice.message(bob.jid, "hello")
                 await bob.body()
                 await cut(alice)
-                await until(lambda: session_of(server)[0].stream.__class__.__name__ == "Hibernating")
+                await until(lambda: sessions_of(server)[0].stream.__class__.__name__ == "Hibernating")
                 await bob.message("alice@localhost", "to the account")
                 await bob.message(alice.jid, "to the client")
                 await bob.send(
@@ -194,7 +148,7 @@ async def test_a_session_that_nobody_resumes() -> None:
                 # The request is answered when the session is over, for nobody will.
                 error = await bob.receive_until("iq")
                 assert (error.get("id"), error.get("type")) == ("q", "error")
-            assert not session_of(server)
+            assert not sessions_of(server)
             async with connected(server.url) as late:
                 assert (await resume(late, id, 0)).tag == FAILED
         async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as alice:
@@ -215,7 +169,7 @@ async def test_a_client_that_acknowledges_nothing() -> None:
                 await bob.message(alice.jid, str(number))
             condition, text, _ = await alice.expect_end()
             assert condition == "resource-constraint" and text.startswith("unacknowledged: ")
-            await until(lambda: not session_of(server))
+            await until(lambda: not sessions_of(server))
             async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as again:
                 await again.send("<presence xmlns='jabber:client'/>")
                 # Nothing was lost: what was not acknowledged waits in its mailbox.
@@ -240,34 +194,38 @@ async def test_resuming_after_a_restart(tmp_path: Path) -> None:
             bob = await stack.enter_async_context(logged_in(server.url, "bob", PASSWORDS["bob"]))
             alice = await stack.enter_async_context(logged_in(server.url, "alice", PASSWORDS["alice"]))
             await alice.iq("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+            await alice.iq("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
             alice_id, bob_id = await enable(alice), await enable(bob)
             await bob.message(alice.jid, "not acknowledged")
             assert await alice.body() == "not acknowledged"
             await cut(bob)
-            await until(lambda: session_of(server, "bob")[0].stream.__class__.__name__ == "Hibernating")
+            await until(lambda: sessions_of(server, "bob")[0].stream.__class__.__name__ == "Hibernating")
             await alice.message(bob.jid, "while bob was away")
             await handled(alice)
         error = await alice.receive_until("error")
         assert error[0].tag.endswith("}system-shutdown")
         async with running(settings, new_accounts=False) as server:
-            assert len(session_of(server)) == len(session_of(server, "bob")) == 1
+            assert len(sessions_of(server)) == len(sessions_of(server, "bob")) == 1
             async with connected(server.url) as alice, connected(server.url) as bob:
                 assert (await resume(alice, alice_id, 0)).get("h") == "1"
                 assert await alice.body() == "not acknowledged"
                 assert (await resume(bob, bob_id, 0, "bob")).get("h") == "1"
                 assert await bob.body() == "while bob was away"
-                # Presence, carbons and the counters are as they were.
-                (session,) = session_of(server)
+                # Presence, carbons, the interest in blocking and the counters are as they were.
+                (session,) = sessions_of(server)
                 assert session.presence is not None
                 async with logged_in(server.url, "alice", PASSWORDS["alice"]) as other:
                     await other.message("bob@localhost", "from another client")
                     assert await bob.body() == "from another client"
                     copy = await alice.receive_until("message")
                     assert copy.find("{urn:xmpp:carbons:2}sent") is not None
+                    block = "<block xmlns='urn:xmpp:blocking'><item jid='eve@localhost'/></block>"
+                    await other.iq("set", block)
+                    assert (await alice.receive_until("iq")).find("{urn:xmpp:blocking}block") is not None
                 assert await handled(alice) == 1
         # Whoever has resumed is not stored twice, and whoever has not is there after the next restart as well.
         async with running(settings, new_accounts=False) as server:
-            assert len(session_of(server)) == 1
+            assert len(sessions_of(server)) == 1
 
 
 async def test_what_expired_while_the_server_was_away(tmp_path: Path) -> None:
@@ -283,7 +241,7 @@ async def test_what_expired_while_the_server_was_away(tmp_path: Path) -> None:
             await bob.message(alice.jid, "kept")
             assert await alice.body() == "kept"
         async with running(settings, new_accounts=False) as server:
-            await until(lambda: not session_of(server))
+            await until(lambda: not sessions_of(server))
             async with connected(server.url) as late:
                 assert (await resume(late, id, 0)).tag == FAILED
             async with logged_in(server.url, "alice", PASSWORDS["alice"], presence=False) as again:

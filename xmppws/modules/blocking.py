@@ -22,6 +22,8 @@ from xmppws.core.events import (
     PresenceToUser,
     RosterWanted,
     SessionEnded,
+    SessionRestored,
+    SessionSuspended,
 )
 from xmppws.core.hooks import STOP, Phase, Verdict
 from xmppws.core.host import Host
@@ -125,6 +127,20 @@ class Blocking(Module):
         if not self.host.sessions.of(account):
             self._known.pop(account, None)
             self._interested.pop(account, None)
+
+    @on(SessionSuspended, Phase.OBSERVE)
+    def suspended(self, event: SessionSuspended) -> Verdict:
+        """Let it be stored that a client is told of changes."""
+        if event.session in self._interested.get(event.session.account, ()):
+            event.state[self.name] = "interested"
+        return None
+
+    @on(SessionRestored, Phase.OBSERVE)
+    def restored(self, event: SessionRestored) -> Verdict:
+        """Tell a client of changes again."""
+        if self.name in event.state:
+            self._interested.setdefault(event.session.account, set()).add(event.session)
+        return None
 
     @iq_get(ns.BLOCKING, "blocklist", to=Target.SELF)
     async def get(self, iq: Stanza) -> Stanza:
