@@ -10,8 +10,10 @@ log line and the metric, so that all four can be found with one search.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 
@@ -32,8 +34,10 @@ class StanzaError(XmppError):
     """An error that is answered to the sender of one stanza."""
 
     type: ClassVar[str] = "cancel"
-    specific: ClassVar[str] = ""
+    specific: str = ""
     """The application's own condition beside the RFC's, as `{namespace}name` (RFC 6120 section 8.3.2)."""
+    details: Mapping[str, str] = MappingProxyType({})
+    """Attributes of that."""
 
 
 class BadRequest(StanzaError):

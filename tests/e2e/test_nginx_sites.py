@@ -13,6 +13,7 @@ import pytest
 from aiohttp import WSServerHandshakeError, web
 
 from clients import Client
+from clients import logged_in as client
 from proxies import Edit, Proxy, documented, free_port, fronting, replaced
 from servers import PASSWORDS, Running
 from servers import running as serving
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.e2e
 DOMAIN = "example.com"
 ALICE, BOB = "127.0.0.2", "127.0.0.3"
 SHARED, TWO_NODES = "nginx/shared-domain.conf", "nginx/two-nodes.conf"
+BRIDGES, ROUTED = "nginx/bridges.conf", "nginx/bridges-routed.conf"
 ACME, HTTP2 = "nginx/acme.conf", "nginx/http2.conf"
 
 
@@ -173,6 +175,67 @@ async def until_served(proxy: Proxy, served: Callable[[], bool]) -> None:
         while not served():
             async with logged_in(proxy, "carol"), logged_in(proxy, "carol"):
                 pass
+
+
+async def colibri(proxy: Proxy, server: Running, focus: Client) -> None:
+    """Let two endpoints of a conference on a bridge reach each other through the proxy."""
+    content = "<endpoint id='{}' create='true'><capability name='source-names'/><transport/></endpoint>"
+    urls = []
+    for id, create in (("a", "true"), ("b", "false")):
+        request = (
+            f"<conference-modify xmlns='jitsi:colibri2' meeting-id='m' create='{create}'>{content.format(id)}"
+            "</conference-modify>"
+        )
+        answer = await focus.iq("get", request, to=f"colibri.{DOMAIN}")
+        (found,) = answer.iter("{http://jitsi.org/protocol/colibri}web-socket")
+        urls.append((found.get("url") or "").replace(f"wss://{DOMAIN}/", ""))
+    async with proxy.session(ALICE) as session:
+        async with session.ws_connect(url(proxy, f"/{urls[0]}", "wss")) as a:
+            async with session.ws_connect(url(proxy, f"/{urls[1]}", "wss")) as b:
+                await a.send_json({"colibriClass": "EndpointMessage", "to": "b", "msgPayload": 1})
+                assert (await b.receive_json(timeout=10))["colibriClass"] == "ServerHello"
+                assert (await b.receive_json(timeout=10))["from"] == "a"
+        for path in (urls[0][:-1], urls[0].replace("/jvb", "/other")):
+            with pytest.raises(WSServerHandshakeError, match=r"403|404"):
+                await session.ws_connect(url(proxy, f"/{path}", "wss"))
+
+
+@asynccontextmanager
+async def bridge(id: str, port: int, directory: Path) -> AsyncIterator[tuple[Running, Client]]:
+    """Run a bridge, with its focus."""
+    edit = edits(
+        replaced('server_id = "jvb1"', f'server_id = "{id}"'),
+        replaced('focus = ["focus@example.com"]', 'focus = ["alice@example.com"]'),
+        replaced('trusted_proxies = ["10.0.0.1"]', 'trusted_proxies = ["127.0.0.1"]\nconsider_websocket_secure = true'),
+    )
+    async with serving(documented_settings(BRIDGES, port, directory, edit)) as server:
+        async with client(server.url, "alice", PASSWORDS["alice"], DOMAIN, headers={"Host": DOMAIN}) as focus:
+            yield server, focus
+
+
+@pytest.mark.parametrize("config", [BRIDGES, ROUTED])
+async def test_two_bridges_behind_one_front(tmp_path: Path, config: str) -> None:
+    ports = (free_port(), free_port())
+    async with AsyncExitStack() as stack:
+        found = [
+            await stack.enter_async_context(bridge(id, port, tmp_path))
+            for id, port in zip(("jvb1", "jvb2"), ports, strict=True)
+        ]
+        if config == BRIDGES:
+            upstream = ports[0]
+            edit = edits(
+                replaced("server 10.0.0.11:5280", "server 127.0.0.1:5280"),
+                replaced("server 10.0.0.12:5280", f"server 127.0.0.1:{ports[1]}"),
+            )
+        else:
+            upstream, edit = free_port(), edits()
+            addresses = edits(
+                replaced("10.0.0.21:9090", f"127.0.0.1:{ports[0]}"), replaced("10.0.0.22:9090", f"127.0.0.1:{ports[1]}")
+            )
+            await stack.enter_async_context(serving(documented_settings(config, upstream, tmp_path, addresses)))
+        proxy = await stack.enter_async_context(fronting(config, f"127.0.0.1:{upstream}", tmp_path, edit))
+        for server, focus in found:
+            await colibri(proxy, server, focus)
 
 
 async def test_acme_challenges_and_the_redirect_to_https(tmp_path: Path) -> None:

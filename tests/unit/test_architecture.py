@@ -29,7 +29,7 @@ LAYERS = [
 RANKS = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 PURE = ("xml", "stream")
 IMPURE = frozenset({"asyncio", "aiohttp", "random", "time"})
-MAY_USE_AIOHTTP = ("http", "auth", "cli", "mount", "app", "core.web")
+MAY_USE_AIOHTTP = ("http", "auth", "cli", "mount", "app", "core.web", "modules.colibri.outgoing")
 # `xmppws.attach` is the front door; what stands behind it is imported when somebody opens it.
 FRONT_DOOR = ("__init__", "mount")
 

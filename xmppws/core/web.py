@@ -112,7 +112,10 @@ class HttpPath:
 
 @dataclass(frozen=True, slots=True)
 class WebSocketPath:
-    """A method takes WebSockets: `(self, WebRequest, Socket) -> SocketHandler`, raising `Refuse` before the upgrade."""
+    """A method takes WebSockets: `(self, WebRequest, Socket) -> SocketHandler`, or an awaitable of one.
+
+    It raises `Refuse` before the upgrade.
+    """
 
     path: str
     subprotocols: tuple[str, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,10 +11,11 @@ from aiohttp import hdrs, web
 
 from xmppws.core.declare import Binding
 from xmppws.core.host import Host
-from xmppws.core.web import HttpPath, Refuse, WebRequest, WebSocketPath
+from xmppws.core.web import HttpPath, Refuse, SocketHandler, WebRequest, WebSocketPath
+from xmppws.errors import End, Reason, Side
 from xmppws.http.causes import Cause
 from xmppws.http.endpoint import Endpoint
-from xmppws.http.handoff import hand_over
+from xmppws.http.handoff import hand_over, is_gone
 from xmppws.http.handshake import Doorkeeper, Refused, check_upgrade, response_head
 from xmppws.http.module_socket import ModuleSocket
 from xmppws.http.peers import Peers
@@ -83,7 +84,7 @@ class Paths:
     async def _serve(self, request: web.Request, candidates: Candidates, place: _Place) -> web.StreamResponse:
         if hdrs.UPGRADE in request.headers and "" in place.methods:
             domain, binding = _chosen(place.methods[""], candidates)
-            return self._upgrade(request, domain, binding)
+            return await self._upgrade(request, domain, binding)
         method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
         if method not in place.methods:
             raise Refused(Cause.METHOD, 405, "This path does not take that method.", Allow=", ".join(_methods(place)))
@@ -98,7 +99,7 @@ class Paths:
             response.headers.update(self._cors(request))
         return response
 
-    def _upgrade(self, request: web.Request, domain: str, binding: Binding) -> web.StreamResponse:
+    async def _upgrade(self, request: web.Request, domain: str, binding: Binding) -> web.StreamResponse:
         declaration = binding.declaration
         assert isinstance(declaration, WebSocketPath)
         if self._endpoint.stopping:
@@ -107,9 +108,17 @@ class Paths:
         client = self._peers.client(request)
         check_room(self._endpoint, request, client, (domain,))
         socket = ModuleSocket(self._endpoint, client, domain, self._endpoint.new_id(), declaration.max_message)
-        socket.handler = binding.method(self._facts(request, domain), socket)
+        handler = binding.method(self._facts(request, domain), socket)
+        socket.handler = await self._awaited(handler, request) if isinstance(handler, Awaitable) else handler
         log.info("id=%s address=%s host=%s path=%s", socket.id, client.address, domain, declaration.path)
         return hand_over(request, response_head(key, subprotocol), socket)
+
+    async def _awaited(self, handler: Awaitable[SocketHandler], request: web.Request) -> SocketHandler:
+        made = await handler
+        if is_gone(request) or self._endpoint.stopping:
+            made.closed(End(Reason.CLIENT_GONE, Side.CLIENT))
+            raise Refused(Cause.STOPPING, 503, "The server is stopping.", Retry_After="10")
+        return made
 
     def _facts(self, request: web.Request, domain: str) -> WebRequest:
         client = self._peers.client(request)

@@ -55,5 +55,7 @@ _MODULES: Final = (
 BUILT_IN: Final[Mapping[str, type[Module]]] = MappingProxyType({module.name: module for module in _MODULES})
 """The modules of this package that are enabled by default, by name."""
 
-OPTIONAL: Final[Mapping[str, str]] = MappingProxyType({"channels": "xmppws.modules.channels"})
+OPTIONAL: Final[Mapping[str, str]] = MappingProxyType(
+    {"channels": "xmppws.modules.channels", "colibri": "xmppws.modules.colibri"}
+)
 """Where the others are, which cost nothing until they are enabled."""

@@ -185,7 +185,7 @@ def error_element(error: StanzaError) -> Element:
         child(made, ns.STANZA_ERRORS, "text", {ns.LANG: "en"}, error.text)
     if error.specific:
         namespace, _, name = error.specific[1:].partition("}")
-        child(made, namespace, name)
+        child(made, namespace, name, error.details)
     return made
 
 
