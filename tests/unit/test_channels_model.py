@@ -90,7 +90,9 @@ class Play:
         self.nick: dict[str, str] = {}
         """Of the client, by channel."""
         self.said: dict[str, list[tuple[str, int]]] = {}
-        """The latest of each channel that has pages."""
+        """The latest of each channel that has a room."""
+        self.kept: set[int] = set()
+        """What rooms keep for those who come: the messages of pages, which have a body."""
         self.number = 0
 
     # --- what there is ---
@@ -162,6 +164,7 @@ class Play:
             code = await self.ask(member, Publish(channel, event, msgspec.Raw(b"%d" % self.number)))
             assert code == ("" if channel in member.events else "not-subscribed")
             if not code:
+                self.kept.add(self.number)
                 self.tell(channel, event)
 
     async def close(self, number: int) -> None:
@@ -189,6 +192,8 @@ class Play:
             to = f"{channel}@conference.localhost/{self.nick[channel]}"
             await self.xmpp(f"<presence xmlns='jabber:client' type='unavailable' to='{to}'/>")
             self.nick[channel] = ""
+            if not self.inside(channel):
+                self.said.pop(channel, None)
 
     async def say(self, channel: str, event: str) -> None:
         if self.nick[channel]:
@@ -220,7 +225,7 @@ class Play:
     # --- what follows ---
 
     def tell(self, channel: str, event: str) -> None:
-        if channel in self.said:
+        if self.inside(channel):
             self.said[channel].append((event, self.number))
         for member in self.inside(channel):
             if event in member.events[channel]:
@@ -229,8 +234,10 @@ class Play:
     def out(self, member: Member, channel: str) -> None:
         del member.events[channel], member.view[channel]
         if not self.inside(channel):
-            # What is said now is for nobody; who comes next is told of none of it without a body.
-            self.said.pop(channel, None)
+            # Who comes next is told of what the room still has, if there is one.
+            said = self.said.pop(channel)
+            if self.nick[channel]:
+                self.said[channel] = [each for each in said if each[1] in self.kept][-HISTORY:]
 
     def check(self) -> None:
         """See that every page knows what it has to know, and no more is kept than there is."""
