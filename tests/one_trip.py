@@ -1,7 +1,8 @@
-"""What a client of SASL2, Bind 2 and FAST says and hears (XEP-0388, XEP-0386, XEP-0484)."""
+"""What a client of SASL2, Bind 2, FAST and upgrade tasks says and hears (XEP-0388, XEP-0386, XEP-0484, XEP-0480)."""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from base64 import b64decode, b64encode
 from xml.etree import ElementTree
@@ -14,6 +15,8 @@ from servers import PASSWORDS
 SASL2 = "{urn:xmpp:sasl:2}"
 BIND2 = "{urn:xmpp:bind:0}"
 FAST = "{urn:xmpp:fast:0}"
+UPGRADE = "{urn:xmpp:sasl:upgrade:0}upgrade"
+SALT = "{urn:xmpp:scram-upgrade:0}salt"
 CARBONS = "<enable xmlns='urn:xmpp:carbons:2'/>"
 ENABLE = f"<enable xmlns='{SM}' resume='true'/>"
 WEB = "d4565fa7-4d72-4749-b3d3-740edbf87770"
@@ -29,6 +32,25 @@ def bind(*features: str, tag: str = "Web") -> str:
 def resume(id: str, h: int) -> str:
     """Write a request to go on with a session."""
     return f"<resume xmlns='{SM}' previd='{id}' h='{h}'/>"
+
+
+def upgrade(*mechanisms: str) -> str:
+    """Write an offer of keys for mechanisms."""
+    return "".join(f"<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-{name}</upgrade>" for name in mechanisms)
+
+
+async def do_task(client: Client, go_on: ElementTree.Element, password: str) -> ElementTree.Element:
+    """Give the keys that a `<continue/>` asks for; return what comes next: another one, success or failure."""
+    (task,) = [each.text or "" for each in go_on.iter(f"{SASL2}task")]
+    await client.send(f"<next xmlns='urn:xmpp:sasl:2' task='{task}'/>")
+    data = await client.receive()
+    salt = data.find(SALT)
+    assert salt is not None, ElementTree.tostring(data)
+    name, iterations = HASHES[task.removeprefix("UPGR-")], int(salt.get("iterations") or "")
+    salted = b64encode(hashlib.pbkdf2_hmac(name, password.encode(), b64decode(salt.text or ""), iterations)).decode()
+    hash = f"<hash xmlns='urn:xmpp:scram-upgrade:0'>{salted}</hash>"
+    await client.send(f"<task-data xmlns='urn:xmpp:sasl:2'>{hash}</task-data>")
+    return await outcome(client, await client.receive())
 
 
 async def ask(

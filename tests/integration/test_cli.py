@@ -233,12 +233,18 @@ def test_a_file_of_hashes_with_bad_lines_adds_nothing_and_tells_each(config: Pat
         "dave@example.com\n"
         f"erin@example.com {SSHA} \n"
         f"{SSHA} frank@example.com\n"
+        "gina@example.com SCRAM-SHA-1$0:c2VjcmV0$c2VjcmV0:c2VjcmV0\n"
+        "hugo@example.com SCRAM-SHA-1$4096:c2VjcmV0$c2VjcmV0:c2VjcmV0\n"
     )
     told = refused(xmppws("user", "add", "-c", config, "--hashed", "--file", file))
-    assert [line.split(": ", 1)[0] for line in told.splitlines()[1:]] == [f"{file}:{line}" for line in range(2, 7)]
-    for rule in ("of no kind that can be checked", "looks like sha512_crypt, but is damaged", 'must be "JID hash"'):
+    assert [line.split(": ", 1)[0] for line in told.splitlines()[1:]] == [f"{file}:{line}" for line in range(2, 9)]
+    rules = (
+        *("of no kind that can be checked", "looks like sha512_crypt, but is damaged", 'must be "JID hash"'),
+        *("the iteration count must be from 4096 to 1000000", "the StoredKey has 6 bytes, and must have 20"),
+    )
+    for rule in rules:
         assert rule in told
-    assert "secret" not in told and "SSHA}" not in told
+    assert not [secret for secret in ("secret", "SSHA}", "c2VjcmV0") if secret in told]
     assert accounts(config) == []
 
 

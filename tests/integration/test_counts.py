@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,10 +15,23 @@ from msgspec.structs import replace
 from clients import connected, logged_in
 from one_trip import bind, log_in
 from one_trip import resume as inline
-from resuming import FAILED, RESUMED, asleep, cut, enable, handled, resume, resumptions_of
+from resuming import (
+    FAILED,
+    RESUMED,
+    SM,
+    asleep,
+    assert_nothing_is_left,
+    authenticated,
+    cut,
+    enable,
+    handled,
+    resume,
+    resumptions_of,
+)
 from servers import PASSWORDS, Program, Running, add_accounts, config, program, running
 from waiting import until
 from xmppws.config import Config, Storage
+from xmppws.core.stores import StorageError
 
 FILE = """
 data_dir = "{directory}"
@@ -185,3 +200,93 @@ async def test_only_so_much_is_remembered(tmp_path: Path) -> None:
             await until(lambda: not resumptions_of(server)._digests)
         assert [await failed(server.url, id) for id in ids] == [None, None, *["0"] * 10]
         assert await kept(server) == ["alice"]
+
+
+async def numbers(server: Running) -> dict[str, int]:
+    """Return what lies on the disk for alice, by digest."""
+    stores = server.server.hosts["localhost"].stores
+    settled = stores.settled()
+    if settled is not None:
+        await settled
+    known = await stores.keyvalue("handled", dict[str, list[float | None]]).get("alice")
+    return {digest: int(h or 0) for digest, (h, *_) in (known or {}).items()}
+
+
+async def test_what_another_stanza_has_caused_is_not_written_over_what_is_newer(tmp_path: Path) -> None:
+    """A stanza ends a session, and is handled for long: meanwhile the account's other session counts on."""
+    async with running(short(tmp_path)) as server, logged_in(server.url, "alice", PASSWORDS["alice"]) as other:
+        await enable(other)
+        async with connected(server.url) as alice:
+            await alice.login("alice", PASSWORDS["alice"])
+            await enable(alice)
+            await cut(alice)
+        await asleep(server)
+        (hibernating,) = next(iter(resumptions_of(server)._hibernating.values()))
+        stanza = server.server.hosts["localhost"].stores.gather()
+        with stanza:
+            hibernating.stream.end()
+        await other.message("bob@localhost", "one")
+        assert await handled(other) == 1
+        stanza.finish()
+        assert sorted((await numbers(server)).values()) == [0, 1]
+
+
+async def test_what_cannot_be_written_keeps_no_session(caplog: pytest.LogCaptureFixture) -> None:
+    async with running(short()) as server:
+        counts = resumptions_of(server).counts
+
+        def put(*_: object) -> None:
+            raise StorageError("The disk is full")
+
+        counts._store.put = put
+        async with logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
+            await enable(alice)
+            await cut(alice)
+        await until(lambda: not resumptions_of(server)._digests)
+        assert_nothing_is_left(server)
+        assert "how many stanzas of alice@localhost were handled could not be written" in caplog.text
+
+
+async def test_numbers_that_cannot_be_read_keep_no_server_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(short(tmp_path)) as server:
+        for name in ("alice", "bob"):
+            async with logged_in(server.url, name, PASSWORDS[name]) as client:
+                await enable(client)
+                await cut(client)
+            await until(lambda: not resumptions_of(server)._digests)
+        assert await kept(server) == ["alice", "bob"]
+    with sqlite3.connect(tmp_path / "x.sqlite") as database:
+        database.execute("UPDATE keyvalue SET value = ? WHERE store = 'handled' AND owner = 'alice'", (b"[1",))
+    database.close()
+    async with running(short(tmp_path), new_accounts=False) as server:
+        assert "alice" in caplog.text
+        past = resumptions_of(server).counts._past
+        assert [account.local for account in past] == ["bob"]
+
+
+async def test_a_number_is_told_when_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(short(tmp_path)) as server, connected(server.url) as again:
+        async with logged_in(server.url, "alice", PASSWORDS["alice"]) as alice:
+            id = await enable(alice)
+            await alice.message("bob@localhost", "one")
+            assert await handled(alice) == 1
+            await cut(alice)
+        await until(lambda: not resumptions_of(server)._digests)
+        disk: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        asked = asyncio.Event()
+
+        def settled() -> asyncio.Future[bool]:
+            asked.set()
+            return disk
+
+        await authenticated(again, "alice")
+        monkeypatch.setattr(server.server.hosts["localhost"].stores, "settled", settled)
+        await again.send(f"<resume xmlns='{SM}' previd='{id}' h='0'/>")
+        answer = asyncio.ensure_future(again.receive())
+        await asked.wait()
+        assert not answer.done()
+        disk.set_result(True)
+        assert (await answer).get("h") == "1"
+        monkeypatch.undo()

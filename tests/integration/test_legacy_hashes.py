@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+from brought_in import bring_in, configuration, xmppws
 from clients import SASL, connected, logged_in
 from servers import program
 
@@ -20,35 +19,12 @@ WITH_PASSWORD = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "xmppws.toml"
-    path.write_text(
-        f'data_dir = "{tmp_path}/data"\nmetrics.listen = []\nadmin_socket = "{tmp_path}/admin.sock"\n'
-        'log.audit_file = "audit.log"\n'
-        '[http]\nlisten = ["127.0.0.1:0"]\nconsider_websocket_secure = true\n'
-        '[hosts.localhost]\nhttp_host = ["127.0.0.1"]\n'
-    )
-    return path
+    return configuration(tmp_path)
 
 
 def ssha(password: str) -> str:
     digest = hashlib.sha1(password.encode() + b"salt").digest()
     return "{SSHA}" + base64.b64encode(digest + b"salt").decode()
-
-
-async def xmppws(*arguments: str | Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "xmppws", *map(str, arguments)), stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    return out.decode()
-
-
-async def bring_in(file: Path, *names: str) -> str:
-    """Add accounts as hashes; each one's name is its password."""
-    accounts = file.parent / "accounts"
-    accounts.write_text("".join(f"{name}@localhost {ssha(name)}\n" for name in names))
-    return await xmppws("user", "add", "-c", file, "--hashed", "--file", accounts)
 
 
 async def offered(url: str) -> list[str]:
@@ -57,7 +33,9 @@ async def offered(url: str) -> list[str]:
 
 
 async def test_accounts_log_in_with_plain_once_and_with_scram_from_then_on(file: Path) -> None:
-    assert (await bring_in(file, "alice", "bob")).startswith("added 2 accounts to localhost\n")
+    assert (await bring_in(file, {"alice": ssha("alice"), "bob": ssha("bob")})).startswith(
+        "added 2 accounts to localhost\n"
+    )
     assert await xmppws("user", "list", "-c", file, "localhost") == "alice@localhost\nbob@localhost\n"
     async with program(file) as server:
         await server.logged(r"host=localhost: 2 accounts have a hash of their password only")
@@ -66,7 +44,7 @@ async def test_accounts_log_in_with_plain_once_and_with_scram_from_then_on(file:
             await client.open()
             assert (await client.authenticate("alice", "wrong", "PLAIN")).tag != SUCCESS
         async with logged_in(server.url, "alice", "alice", mechanism="PLAIN"):
-            await server.logged(r"host=localhost user=alice: the hash of the password was replaced with SCRAM keys")
+            await server.logged(r"host=localhost user=alice: the account has keys for SCRAM-SHA-512, .* now")
         assert await offered(server.url) == ["PLAIN"]
         async with logged_in(server.url, "bob", "bob", mechanism="PLAIN"):
             assert await offered(server.url) == WITH_PASSWORD
@@ -81,7 +59,7 @@ async def test_accounts_log_in_with_plain_once_and_with_scram_from_then_on(file:
 
 async def test_a_running_server_sees_new_hashes_on_reload(file: Path) -> None:
     async with program(file) as server:
-        await bring_in(file, "alice")
+        await bring_in(file, {"alice": ssha("alice")})
         assert await offered(server.url) == WITH_PASSWORD
         await xmppws("reload", "-c", file)
         assert await offered(server.url) == ["PLAIN"]
@@ -92,12 +70,12 @@ async def test_a_running_server_sees_new_hashes_on_reload(file: Path) -> None:
 
 async def test_a_scram_attempt_tells_the_admin_and_the_server(file: Path) -> None:
     async with program(file) as server:
-        await bring_in(file, "alice")
+        await bring_in(file, {"alice": ssha("alice")})
         async with connected(server.url) as client:
             await client.open()
             refused = await client.authenticate("Alice", "alice")
             assert refused.find(f"{{{SASL}}}not-authorized") is not None and len(refused) == 1
-            await server.logged(r"user='Alice' has a hash of the password only: it has to log in with PLAIN")
+            await server.logged(r"user='Alice' has no keys for SCRAM-SHA-256 yet: it has to log in with what is")
         assert await offered(server.url) == ["PLAIN"]
         async with logged_in(server.url, "alice", "alice", mechanism="PLAIN"):
             assert await offered(server.url) == WITH_PASSWORD
@@ -111,4 +89,4 @@ async def test_other_failures_with_scram_are_not_explained(file: Path) -> None:
                 assert (await client.authenticate(name, "x")).tag != SUCCESS
         await server.logged("login=not-authorized .*no@body")
         await server.stop()
-        assert not [line for line in server.lines if "has a hash" in line or "Traceback" in line]
+        assert not [line for line in server.lines if "has no keys" in line or "Traceback" in line]

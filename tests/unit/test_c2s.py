@@ -15,7 +15,7 @@ from xmppws.errors import (
     StreamPolicyViolation,
 )
 from xmppws.jid import Jid
-from xmppws.stream import sm
+from xmppws.stream import sasl2, sm
 from xmppws.stream.c2s import _HANDLERS, Event, Negotiation, State
 from xmppws.stream.offer import Offer
 from xmppws.stream.sasl import AccountWanted, KeysWanted, PasswordWanted, TokenWanted, UpgradeWanted
@@ -34,7 +34,7 @@ OFFER = Offer.of(
 )
 PASSWORD = "pencil"
 UPGRADING = (
-    f"<authenticate xmlns='{ns.SASL2}' mechanism='PLAIN'><initial-response>AGFsaWNlAHBlbmNpbA==</initial-response>"
+    f"<authenticate xmlns='{ns.SASL2}' mechanism='SCRAM-SHA-1'><initial-response>{{}}</initial-response>"
     f"<upgrade xmlns='{ns.SASL_UPGRADE}'>UPGR-SCRAM-SHA-256</upgrade></authenticate>"
 )
 BIND_IQ = "<iq xmlns='jabber:client' type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{}</bind></iq>"
@@ -66,8 +66,12 @@ def negotiation(state: State = State.AUTHENTICATING) -> Negotiation:
     if state is State.RESPONDING:
         made.received(xml(MESSAGES[Event.AUTH]))
     if state in (State.CONTINUING, State.UPGRADING):
-        made.received(xml(UPGRADING))
-        made.password_checked(True)
+        client = ScramClient("sha1", "alice", PASSWORD)
+        made.received(xml(UPGRADING.format(b64encode(client.first).decode())))
+        challenge = made.keys(derive(PASSWORD, b"salt", 4, "sha1"), ("SCRAM-SHA-256",))
+        assert isinstance(challenge, Reply)
+        final = b64encode(client.final(b64decode(etree.fromstring(challenge.messages[0]).text or ""))).decode()
+        made.received(xml(f"<response xmlns='{ns.SASL2}'>{final}</response>"))
     if state is State.UPGRADING:
         made.received(xml(MESSAGES[Event.NEXT]))
     if state in (State.AUTHENTICATED, State.BINDING, State.BOUND):
@@ -473,3 +477,24 @@ def test_bind_in_the_name_of_somebody_else(sender: str) -> None:
 def test_bind_in_ones_own_name() -> None:
     own = BIND_IQ.format("").replace("<iq", "<iq from='alice@example.com'")
     assert isinstance(negotiation(State.BINDING).received(xml(own)), Bind)
+
+
+def test_who_a_client_says_it_is() -> None:
+    """Known from the first question on: an account may be deleted while somebody logs in to it."""
+    alice = Jid.parse("alice@example.com")
+    made = negotiation()
+    found = [made.claimed]
+    made.received(auth("PLAIN", b"\0Alice\0pencil"))
+    found.append(made.claimed)
+    made.password_checked(False)
+    found.append(made.claimed)
+    made.received(auth("PLAIN", b"\0a b\0pencil"))
+    found.append(made.claimed)
+    assert found == [None, alice, None, None]
+    assert [negotiation(state).claimed for state in (State.UPGRADING, State.AUTHENTICATED, State.BOUND)] == [alice] * 3
+
+
+def test_each_upgrade_is_asked_for_once() -> None:
+    asked = f"<upgrade xmlns='{ns.SASL_UPGRADE}'>UPGR-SCRAM-SHA-256</upgrade>"
+    read = sasl2.read(xml(f"<authenticate xmlns='{ns.SASL2}' mechanism='PLAIN'>{asked * 50}</authenticate>"))
+    assert read.upgrades == ("SCRAM-SHA-256",)

@@ -67,6 +67,23 @@ async def test_nothing_is_written_before_the_end(
     gathering.finish()
 
 
+async def test_there_were_some_that_were_written_in_haste(
+    stores: Stores, archive: Archive, numbers: KeyValue[int]
+) -> None:
+    """Whoever hurries does not know that a number belongs to them."""
+    gathering = stores.gather()
+    with gathering:
+        append(archive)
+        hurried = stores.settled(gathered=True)
+        assert hurried is not None
+        await hurried
+        assert gathering
+        numbers.put("alice", 1)
+    gathering.finish()
+    await written(stores)
+    assert (await archive.count("alice"), await numbers.get("alice")) == (1, 1)
+
+
 async def test_a_task_goes_on_gathering(stores: Stores, archive: Archive) -> None:
     gathering, go_on = stores.gather(), asyncio.Event()
 
@@ -115,7 +132,7 @@ async def test_who_reads_what_is_shown_already_does_not_wait(stores: Stores, arc
     settled = stores.settled(gathered=True)
     assert settled is not None
     await settled
-    assert await archive.count("alice") == 1 and not gathering
+    assert await archive.count("alice") == 1 and gathering
     with gathering:
         append(archive)
     gathering.finish()

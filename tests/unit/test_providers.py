@@ -46,8 +46,26 @@ class Keeping(Checking):
     async def fake_keys(self, username: str, hash_name: str) -> ScramKeys:
         return ScramKeys(b"fake", 1, b"", b"")
 
-    async def needs_plain(self, username: str) -> bool:
-        return self.passwords.get(username) == "hash"
+    async def lacks_keys(self, username: str, hash_name: str) -> bool:
+        return self.passwords.get(username) == f"not {hash_name}"
+
+
+class Lacking(Keeping):
+    """A provider whose users have keys for SCRAM-SHA-1 only; `added` are those that it was given."""
+
+    name = "lacking"
+    upgrades = frozenset({"SCRAM-SHA-256", "SCRAM-SHA-512"})
+
+    def __init__(self, **passwords: str) -> None:
+        super().__init__(**passwords)
+        self.mechanisms = frozenset({"SCRAM-SHA-1", "PLAIN"})
+        self.added: list[tuple[str, str, ScramKeys, ScramKeys]] = []
+
+    async def lacking(self, username: str) -> frozenset[str]:
+        return self.upgrades if username in self.passwords else frozenset()
+
+    async def add_keys(self, username: str, hash_name: str, keys: ScramKeys, proven: ScramKeys) -> None:
+        self.added.append((username, hash_name, keys, proven))
 
 
 class Showing:
@@ -129,11 +147,42 @@ async def test_who_cannot_tell_keeps_nobody_out_whom_another_knows() -> None:
 
 
 async def test_keys_are_real_or_fake() -> None:
-    both = Providers((guests(), Keeping(alice="a", carol="hash"), Keeping(bob="b")))
+    both = Providers((guests(), Keeping(alice="a", carol="not sha256"), Keeping(bob="b")))
     found = [await both.scram_keys(name, "sha1") for name in ("alice", "bob", "dave")]
     assert [keys.salt for keys, _ in found] == [b"alice", b"bob", b"fake"]
-    assert [login for _, login in found] == [Login("keeping"), Login("keeping"), None]
-    assert [await both.needs_plain(name) for name in ("alice", "carol")] == [False, True]
+    assert [login for _, login in found] == [*(Login("keeping", keys=keys) for keys, _ in found[:2]), None]
+    assert [await both.lacks_keys(name, "sha256") for name in ("alice", "carol")] == [False, True]
+    assert not await both.lacks_keys("carol", "sha1")
+
+
+def test_keys_are_asked_for_where_their_mechanisms_are_wanted() -> None:
+    assert Providers((Lacking(), Keeping())).upgrades() == ("SCRAM-SHA-512", "SCRAM-SHA-256")
+    assert Providers((Keeping(),)).upgrades() == ()
+    # Who logs in with PLAIN need not give keys.
+    assert Providers((Lacking(), Checking("PLAIN"))).upgrades() == ()
+
+
+async def test_keys_go_where_those_are_that_were_proven() -> None:
+    keeping, one, other = Keeping(alice="a"), Lacking(bob="b"), Lacking(bob="b", carol="c")
+    other.name = "other"
+    all_of_them = Providers((keeping, one, other))
+    assert await all_of_them.lacking("bob") == Lacking.upgrades
+    assert await all_of_them.lacking("alice") == await all_of_them.lacking("nobody") == frozenset()
+    given = ScramKeys(b"given", 1, b"", b"")
+    for name in ("alice", "bob", "carol"):
+        _, login = await all_of_them.scram_keys(name, "sha1")
+        assert login is not None
+        await all_of_them.add_keys(login, name, "sha256", given)
+    assert one.added == [("bob", "sha256", given, ScramKeys(b"bob", 1, b"", b""))]
+    assert other.added == [("carol", "sha256", given, ScramKeys(b"carol", 1, b"", b""))]
+
+
+async def test_who_showed_a_token_or_a_password_gives_no_keys() -> None:
+    lacking = Lacking(alice="a")
+    providers = Providers((lacking,))
+    login = await providers.verify_password("alice", "a")
+    await providers.add_keys(login, "alice", "sha256", ScramKeys(b"given", 1, b"", b""))
+    assert lacking.added == []
 
 
 # --- anonymous accounts ---

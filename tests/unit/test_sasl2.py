@@ -15,7 +15,7 @@ from xmppws.stream import sasl2
 from xmppws.stream.c2s import Negotiation, State
 from xmppws.stream.offer import Offer
 from xmppws.stream.sasl import AccountWanted, HashedTokenWanted, KeysWanted, PasswordWanted, UpgradeWanted, ht
-from xmppws.stream.sasl.keys import ITERATIONS, derive
+from xmppws.stream.sasl.keys import ITERATIONS, SALT_LENGTH, derive
 from xmppws.stream.sasl.scram import HASHES
 from xmppws.stream.sasl2 import Fast, Request
 from xmppws.stream.sm import Resume
@@ -333,18 +333,31 @@ def test_token_element() -> None:
 # --- Keys that the server lacks ---
 
 
-def test_a_client_gives_keys() -> None:
-    made = negotiation()
-    content = upgrade("UPGR-SCRAM-SHA-256", "UPGR-SCRAM-SHA-512", "UPGR-OTHER", "SCRAM-SHA-1", "")
-    client = ScramClient("sha1", "alice", "pencil")
+def proven(made: Negotiation, client: ScramClient, content: str, *lacking: str) -> Step:
+    """Log in with SCRAM-SHA-1 to an account that lacks keys for other mechanisms."""
     made.received(authenticate("SCRAM-SHA-1", client.first, content))
-    challenge = root_of(made.keys(derive("pencil", b"salt", 4, "sha1")))
-    go_on = root_of(made.received(response(client.final(b64decode(challenge.text or "")))))
+    challenge = root_of(made.keys(derive("pencil", b"salt", 4, "sha1"), lacking))
+    return made.received(response(client.final(b64decode(challenge.text or ""))))
+
+
+def at_a_task() -> Negotiation:
+    """Return one whose client is to give keys for SCRAM-SHA-256."""
+    made, client = negotiation(), ScramClient("sha1", "alice", "pencil")
+    go_on = proven(made, client, upgrade("UPGR-SCRAM-SHA-256"), "SCRAM-SHA-256")
+    assert root_of(go_on).tag == f"{{{ns.SASL2}}}continue"
+    return made
+
+
+def test_a_client_gives_keys() -> None:
+    made, client = negotiation(), ScramClient("sha1", "alice", "pencil")
+    content = upgrade("UPGR-SCRAM-SHA-256", "UPGR-SCRAM-SHA-512", "UPGR-OTHER", "SCRAM-SHA-1", "")
+    go_on = root_of(proven(made, client, content, "SCRAM-SHA-512", "SCRAM-SHA-256"))
     assert client.accepts(b64decode(go_on.findtext(f"{{{ns.SASL2}}}additional-data") or ""))
     for name in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
         assert go_on.findtext(f"{{{ns.SASL2}}}tasks/{{{ns.SASL2}}}task") == f"UPGR-{name}"
         salt = root_of(made.received(xml(f"<next xmlns='{ns.SASL2}' task='UPGR-{name}'/>")))[0]
         assert (salt.tag, salt.get("iterations")) == (f"{{{ns.SCRAM_UPGRADE}}}salt", str(ITERATIONS))
+        assert len(b64decode(salt.text or "")) == SALT_LENGTH
         salted = hashlib.pbkdf2_hmac(HASHES[name], b"pencil", b64decode(salt.text or ""), ITERATIONS)
         wanted = made.received(task_data(salted))
         keys = derive("pencil", b64decode(salt.text or ""), ITERATIONS, HASHES[name])
@@ -365,9 +378,7 @@ def task_data(salted: bytes) -> Element:
 
 
 def test_a_task_that_was_not_named() -> None:
-    made = negotiation()
-    made.received(authenticate("PLAIN", RIGHT, upgrade("UPGR-SCRAM-SHA-256")))
-    assert root_of(made.password_checked(True)).tag == f"{{{ns.SASL2}}}continue"
+    made = at_a_task()
     assert (
         failure(made.received(xml(f"<next xmlns='{ns.SASL2}' task='UPGR-SCRAM-SHA-512'/>")))[0] == "malformed-request"
     )
@@ -386,18 +397,30 @@ def test_a_task_that_was_not_named() -> None:
     ],
 )
 def test_keys_that_are_none(data: Element, condition: str) -> None:
-    made = negotiation()
-    made.received(authenticate("PLAIN", RIGHT, upgrade("UPGR-SCRAM-SHA-256")))
-    made.password_checked(True)
+    made = at_a_task()
     made.received(xml(f"<next xmlns='{ns.SASL2}' task='UPGR-SCRAM-SHA-256'/>"))
     assert failure(made.received(data))[0] == condition
     assert made.jid is None
 
 
 def test_a_task_can_be_aborted() -> None:
-    made = negotiation()
-    made.received(authenticate("PLAIN", RIGHT, upgrade("UPGR-SCRAM-SHA-256")))
-    made.password_checked(True)
+    made = at_a_task()
     assert failure(made.received(xml(f"<abort xmlns='{ns.SASL2}'/>")))[0] == "aborted"
     # The next attempt begins anew.
     assert logged_in(made).request.upgrades == ()
+
+
+def test_keys_that_the_account_has_are_not_asked_for() -> None:
+    content = upgrade("UPGR-SCRAM-SHA-256", "UPGR-SCRAM-SHA-512")
+    assert isinstance(proven(negotiation(), ScramClient("sha1", "alice", "pencil"), content), Authenticated)
+    go_on = root_of(proven(negotiation(), ScramClient("sha1", "alice", "pencil"), content, "SCRAM-SHA-512"))
+    assert [each.text for each in go_on.iter(f"{{{ns.SASL2}}}task")] == ["UPGR-SCRAM-SHA-512"]
+
+
+def test_who_has_proven_no_keys_gives_none() -> None:
+    made = negotiation()
+    made.received(authenticate("SCRAM-SHA-1", ScramClient("sha1", "alice", "pencil").first))
+    made.keys(derive("pencil", b"salt", 4, "sha1"), ("SCRAM-SHA-256",))
+    made.received(xml(f"<abort xmlns='{ns.SASL2}'/>"))
+    made.received(authenticate("PLAIN", RIGHT, upgrade("UPGR-SCRAM-SHA-256")))
+    assert isinstance(made.password_checked(True), Authenticated)

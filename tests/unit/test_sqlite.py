@@ -14,6 +14,7 @@ from xmppws.core.stores import StorageError
 from xmppws.storage import open_storage, sqlite
 from xmppws.storage.database import Statement, UniqueViolation
 from xmppws.storage.migrations import MIGRATIONS
+from xmppws.storage.sql import SqlStorage
 from xmppws.storage.sqlite import SqliteDatabase
 
 
@@ -62,6 +63,38 @@ async def test_one_failing_call_fails_alone_and_whole(database: SqliteDatabase) 
     assert [outcomes[0], outcomes[2]] == [[1], [1, 1]]
     assert isinstance(outcomes[1], UniqueViolation)
     assert await database.read("SELECT owner FROM keyvalue", ()) == [("a",), ("c",), ("d",), ("old",)]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "replaced", "written"),
+    [
+        (None, None, None),
+        (b'"theirs"', "theirs", "theirs, ours"),
+        # The same value in other bytes.
+        (b' "first" ', "first", "first, ours"),
+    ],
+)
+async def test_update_is_of_what_another_process_has_written(
+    database: SqliteDatabase, path: Path, theirs: bytes | None, replaced: str | None, written: str | None
+) -> None:
+    texts = SqlStorage(database).for_host("h").keyvalue("s", str)
+    await texts.set("alice", "first")
+    seen: list[str] = []
+
+    def change(text: str) -> str:
+        if not seen:
+            with sqlite3.connect(path) as other:
+                if theirs is None:
+                    other.execute("DELETE FROM keyvalue")
+                else:
+                    other.execute("UPDATE keyvalue SET value = ?", (theirs,))
+            other.close()
+        seen.append(text)
+        return f"{text}, ours"
+
+    assert await texts.update("alice", change) == replaced
+    assert await texts.get("alice") == written
+    assert seen == ["first", *([replaced] if replaced else [])]
 
 
 async def test_cancelled_caller_does_not_disturb_the_others(database: SqliteDatabase) -> None:

@@ -82,6 +82,34 @@ async def test_keyvalue_many(items: KeyValue[Item]) -> None:
     assert await items.owners() == ["", "Zoe", "alice", "bob", "carol"]
 
 
+async def test_keyvalue_update_is_of_what_is_there(items: KeyValue[Item]) -> None:
+    assert await items.update("alice", lambda item: item) is None
+    await items.set("alice", Item("A"))
+    assert await items.update("alice", lambda _: None) is None
+    assert await items.update("alice", lambda item: Item(f"{item.name}B")) == Item("A")
+    assert await items.get("alice") == Item("AB")
+
+
+async def test_keyvalue_updates_at_once_lose_nothing(items: KeyValue[Item]) -> None:
+    await items.set("alice", Item("A"))
+
+    async def add(group: str) -> None:
+        await items.update("alice", lambda item: Item("A", [*item.groups, group]))
+
+    await asyncio.gather(*map(add, "123456"))
+    alice = await items.get("alice")
+    assert alice is not None and sorted(alice.groups) == list("123456")
+
+
+async def test_keyvalue_page(items: KeyValue[Item]) -> None:
+    assert await items.page(None, 2) == {}
+    await items.set_many({name: Item(name) for name in ("bob", "", "Zoe", "alice")})
+    assert list(await items.page(None, 3)) == ["", "Zoe", "alice"]
+    assert await items.page("alice", 3) == {"bob": Item("bob")}
+    assert await items.page("", 1) == {"Zoe": Item("Zoe")}
+    assert await items.page("bob", 1) == {}
+
+
 async def test_stores_are_apart_by_host_and_name_and_shape(storage: Storage, items: KeyValue[Item]) -> None:
     await items.set("alice", Item("A"))
     stores, other_host = storage.for_host("example.com"), storage.for_host("example.org")
@@ -107,6 +135,11 @@ async def test_map(roster: Map[Item]) -> None:
     assert list(await roster.all("alice")) == ["", "bob@example.org"]
     assert await roster.delete("alice", "") is True
     assert await roster.delete("alice", "") is False
+    assert await roster.replace("alice", "bob@example.org", Item("Rob")) is True
+    assert await roster.get("alice", "bob@example.org") == Item("Rob")
+    assert await roster.replace("alice", "carol@example.org", Item("Carol")) is False
+    assert await roster.replace("nobody", "bob@example.org", Item("Bob")) is False
+    assert (await roster.get("alice", "carol@example.org"), await roster.all("nobody")) == (None, {})
     await roster.clear("alice")
     await roster.clear("nobody")
     assert await roster.all("alice") == {}

@@ -1,50 +1,44 @@
 """Accounts of this server's own, kept as SCRAM keys: the password itself is never stored.
 
-Accounts that were brought in with a hash of other software's making have no keys yet. They get them at their first
-log-in with PLAIN, when the password is here for a moment; until the last of them has, the host offers PLAIN alone.
+Accounts that were brought in from other software may lack keys: all of them, or those for some hashes. They get them at
+their first log-in with PLAIN, when the password is here for a moment, or from their client after a log-in with SCRAM
+(XEP-0480). Until the last of them has them, the host offers only what all accounts can use.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
+from uuid import UUID
 
 from passlib.utils import saslprep  # type: ignore[import-untyped]
 
-from xmppws.auth import hashes as password_hashes
+from xmppws.auth.account import Account, brought_in, new_keys
+from xmppws.auth.hashes import matches
+from xmppws.auth.survey import Shape, Survey
 from xmppws.core.audit import audit
 from xmppws.core.auth import TOKENS_STORE, InvalidPassword
 from xmppws.core.stores import AlreadyExists, Stores
-from xmppws.stream.sasl.keys import ITERATIONS, ScramKeys, derive
+from xmppws.stream.sasl.keys import ScramKeys, derive
+from xmppws.stream.sasl.scram import HASHES
 
-# What accounts get keys for, and which of them a password is checked with.
-HASHES = ("sha1", "sha256", "sha512")
-_CHECKED = "sha256"
-SALT_LENGTH = 16
+# With which keys a password is checked, the first of those that are there: not the slowest, nor the weakest.
+_CHECKED: Final = ("sha256", "sha512", "sha1")
 
 log = logging.getLogger("xmppws.auth")
 
 R = TypeVar("R")
 
-_PLAIN = frozenset({"PLAIN"})
-_ALL = frozenset({"SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"}) | _PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What is kept of an account: its keys by hash name."""
-
-    keys: dict[str, ScramKeys]
-
 
 class InternalProvider:
-    """Keeps the accounts of one host, by localpart: keys in the store "accounts", hashes without keys in "hashes".
+    """Keeps the accounts of one host, by localpart, in the store "accounts".
 
     Keys are derived in `executor`, a small thread pool that hosts share, so that a flood of log-ins fills only that.
     """
@@ -55,29 +49,33 @@ class InternalProvider:
         self._domain = domain
         self._stores = stores
         self._accounts = stores.keyvalue("accounts", Account)
-        self._hashes = stores.keyvalue("hashes", str)
         self._secrets = stores.keyvalue("secrets", bytes)
         self._executor = executor
         self._fake_secret = b""
-        # How many accounts have no keys yet, as of the last look.
-        self._without_keys = 0
+        self._survey = Survey(self._accounts)
 
     @property
     def mechanisms(self) -> frozenset[str]:
-        """PLAIN alone while there are accounts without keys."""
-        return _PLAIN if self._without_keys else _ALL
+        """PLAIN, and those of SCRAM for which no account lacks keys."""
+        return self._survey.mechanisms | {"PLAIN"}
+
+    @property
+    def upgrades(self) -> frozenset[str]:
+        """The others of SCRAM."""
+        return frozenset(HASHES) - self._survey.mechanisms
 
     async def refresh(self) -> None:
-        """Count the accounts without keys, which the command line may have added or removed."""
-        waiting = set(await self._hashes.owners())
-        # A crash between both writes of an upgrade leaves a hash to an account with keys.
-        upgraded = waiting.intersection(await self._accounts.owners()) if waiting else set()
-        for username in upgraded:
-            await self._hashes.delete(username)
-        self._without_keys = len(waiting) - len(upgraded)
-        if self._without_keys:
+        """Look through the accounts, which the command line may have added or changed."""
+        await self._survey.look()
+        facts = {"host": self._domain}
+        if without_keys := self._survey.without_keys:
             told = "host=%s: %d accounts have a hash of their password only: PLAIN alone is offered until they log in"
-            log.info(told, self._domain, self._without_keys, extra={"host": self._domain})
+            log.info(told, self._domain, without_keys, extra=facts)
+        elif lacking := self._survey.lacking:
+            told = "host=%s: %d accounts lack keys: until they have logged in with PLAIN, or given them, %s not offered"
+            names = [name for name, hash_name in HASHES.items() if lacking[hash_name]]
+            listed = f"{', '.join(names)} {'are' if len(names) > 1 else 'is'}"
+            log.info(told, self._domain, max(lacking.values()), listed, extra=facts)
 
     async def scram_keys(self, username: str, hash_name: str) -> ScramKeys | None:
         """Return the user's keys for a hash; None for an unknown user."""
@@ -85,43 +83,69 @@ class InternalProvider:
         return account.keys.get(hash_name) if account else None
 
     async def fake_keys(self, username: str, hash_name: str) -> ScramKeys:
-        """Return keys that no password fits, always the same for one name, shaped as real ones."""
-        secret = self._fake_secret or await self._read_secret()
-        salt, stored_key, server_key = (
-            hmac.digest(secret, f"{part}\0{hash_name}\0{username}".encode(), hash_name)
-            for part in ("salt", "stored key", "server key")
-        )
-        return ScramKeys(salt[:SALT_LENGTH], ITERATIONS, stored_key, server_key)
+        """Return keys that no password fits, always the same for one name, shaped as those of some account.
 
-    async def needs_plain(self, username: str) -> bool:
-        """Tell whether the account has no keys yet; if nobody knew of such accounts, PLAIN alone is offered now."""
-        if await self._hashes.get(username) is None:
+        Of keys that were made elsewhere, the form of the salt and the iterations show that. So as many names without an
+        account as with one seem to have such keys.
+        """
+        secret = self._fake_secret or await self._read_secret()
+        make = partial(_fake, secret, username)
+        place = int.from_bytes(make("place", "sha256")[:4], "big") / 2**32
+        shape = self._survey.shape(hash_name, place)
+        salt = _salt(make(f"salt {shape}", hash_name), shape)
+        return ScramKeys(salt, shape.iterations, make("stored key", hash_name), make("server key", hash_name))
+
+    async def lacks_keys(self, username: str, hash_name: str) -> bool:
+        """Tell whether the account has no keys for a hash; if nobody knew, its mechanism is offered no longer."""
+        account = await self._accounts.get(username)
+        if account is None or hash_name in account.keys:
             return False
-        if not self._without_keys:
+        if not self._survey.lacking[hash_name]:
             await self.refresh()
         return True
+
+    async def lacking(self, username: str) -> frozenset[str]:
+        """Return the mechanisms for which the account has no keys; none for an unknown user."""
+        account = await self._accounts.get(username)
+        lacking = account.lacking if account else ()
+        return frozenset(name for name, hash_name in HASHES.items() if hash_name in lacking)
+
+    async def add_keys(self, username: str, hash_name: str, keys: ScramKeys, proven: ScramKeys) -> None:
+        """Keep keys for a hash that an account lacks, if it still has the keys `proven`."""
+
+        def added(now: Account) -> Account | None:
+            # Meanwhile somebody may have changed the password, deleted the account, or logged in as well.
+            if hash_name in now.keys or proven not in now.keys.values():
+                return None
+            return Account({**now.keys, hash_name: keys})
+
+        if await self._accounts.update(username, added) is not None:
+            await self._note_completed(username, (hash_name,))
 
     async def verify_password(self, username: str, password: str) -> bool:
         """Check a password, in the same time whether the user exists or not.
 
-        The exception is an account without keys: its hash takes the time that such a hash takes.
+        The exceptions are accounts that were brought in: checking takes the time that their hash or keys take.
         """
         try:
             prepared, is_valid = prepare_password(password), True
         except InvalidPassword:
             prepared, is_valid = "", False
-        real = await self.scram_keys(username, _CHECKED)
-        # Looked up for everybody: looking for unknown users alone would take time that tells who exists.
-        hashed = await self._hashes.get(username)
-        if real is None and hashed is not None:
-            return await self._verify_hash(username, hashed, password, prepared)
-        keys = real or await self.fake_keys(username, _CHECKED)
-        derived = await self._run(derive, prepared, keys.salt, keys.iterations, _CHECKED)
-        return hmac.compare_digest(derived.stored_key, keys.stored_key) and is_valid and real is not None
+        account = await self._accounts.get(username)
+        if account is not None and not account.keys:
+            return await self._verify_hash(username, account, password, prepared)
+        name = next(name for name in _CHECKED if account is None or name in account.keys)
+        keys = await self.fake_keys(username, name) if account is None else account.keys[name]
+        derived = await self._run(derive, prepared, keys.salt, keys.iterations, name)
+        if not hmac.compare_digest(derived.stored_key, keys.stored_key) or not is_valid or account is None:
+            return False
+        if account.lacking:
+            await self._complete(username, account, prepared)
+        return True
 
     async def exists(self, username: str) -> bool:
         """Return whether there is such an account."""
-        return await self._accounts.get(username) is not None or await self._hashes.get(username) is not None
+        return await self._accounts.get(username) is not None
 
     async def create(self, username: str, password: str) -> None:
         """Create an account; raise `AlreadyExists` or `InvalidPassword`."""
@@ -132,44 +156,43 @@ class InternalProvider:
         prepared = {username: _prepare_for(username, password) for username, password in passwords.items()}
         if there := [username for username in passwords if await self.exists(username)]:
             raise AlreadyExists(there)
-        accounts = await asyncio.gather(*[self._run(_account, password) for password in prepared.values()])
-        await self._accounts.add_many(dict(zip(prepared, accounts, strict=True)))
+        keys = await asyncio.gather(*[self._run(new_keys, password) for password in prepared.values()])
+        await self._accounts.add_many({username: Account(each) for username, each in zip(prepared, keys, strict=True)})
 
     async def create_hashed(self, hashes: Mapping[str, str]) -> None:
-        """Create accounts from hashes of passwords by username, all or none.
+        """Create accounts from hashes of passwords, or SCRAM keys for one hash, by username, all or none.
 
         Raises `AlreadyExists`, or `InvalidPassword` for what cannot be checked.
         """
-        checked = {username: password_hashes.checked(hashed) for username, hashed in hashes.items()}
-        if there := checked.keys() & set(await self.list()):
-            raise AlreadyExists(there)
-        await self._hashes.add_many(checked)
+        await self._accounts.add_many({username: brought_in(text) for username, text in hashes.items()})
         await self.refresh()
 
     async def set_password(self, username: str, password: str) -> bool:
         """Set the password; return whether there is such an account. Raise `InvalidPassword`."""
-        account = await self._run(_account, _prepare_for(username, password))
-        exists = await self.exists(username)
-        if exists:
-            await self._accounts.set(username, account)
-            await self._drop_hash(username)
-            await self._stores.map(TOKENS_STORE, dict).clear(username)
-        return exists
+        account = Account(await self._run(new_keys, _prepare_for(username, password)))
+        old = await self._accounts.update(username, lambda _: account)
+        if old is None:
+            return False
+        await self._stores.map(TOKENS_STORE, dict).clear(username)
+        await self._survey.completed(old.lacking)
+        return True
 
     async def delete(self, username: str) -> bool:
         """Delete an account and all its data; return whether it was there."""
-        had_keys = await self._accounts.delete(username)
-        had_hash = await self._drop_hash(username)
+        account = await self._accounts.get(username)
+        deleted = await self._accounts.delete(username)
         await self._stores.purge(username)
-        return had_keys or had_hash
+        if deleted and account is not None:
+            await self._survey.completed(account.lacking)
+        return deleted
 
     async def list(self) -> list[str]:
         """Return all usernames, sorted."""
-        return sorted({*await self._accounts.owners(), *await self._hashes.owners()})
+        return await self._accounts.owners()
 
-    async def _verify_hash(self, username: str, hashed: str, password: str, prepared: str) -> bool:
+    async def _verify_hash(self, username: str, account: Account, password: str, prepared: str) -> bool:
         # Whether the other software prepared passwords before it hashed them, nobody knows.
-        if not await self._run(password_hashes.matches, hashed, {password, prepared or password}):
+        if not await self._run(matches, account.hashed, {password, prepared or password}):
             return False
         if not prepared:
             log.warning(
@@ -178,24 +201,23 @@ class InternalProvider:
                 extra={"host": self._domain, "user": username},
             )
             return False
-        account = await self._run(_account, prepared)
-        # Meanwhile somebody may have changed the password, deleted the account, or logged in as well.
-        if await self._hashes.get(username) == hashed and await self._accounts.add(username, account):
-            await self._drop_hash(username)
-            facts = {"host": self._domain, "user": username}
-            log.info(
-                "host=%s user=%s: the hash of the password was replaced with SCRAM keys", *facts.values(), extra=facts
-            )
-            audit("password-upgraded", **facts)
+        await self._complete(username, account, prepared)
         return True
 
-    async def _drop_hash(self, username: str) -> bool:
-        dropped = await self._hashes.delete(username)
-        if dropped:
-            self._without_keys -= 1
-            if self._without_keys <= 0:
-                await self.refresh()
-        return dropped
+    async def _complete(self, username: str, account: Account, prepared: str) -> None:
+        """Make the keys that an account lacks, from the password that it has just been shown to have."""
+        lacking = account.lacking
+        complete = Account(account.keys | await self._run(new_keys, prepared, lacking))
+        # Meanwhile somebody may have changed the password, deleted the account, or logged in as well.
+        if await self._accounts.update(username, lambda now: complete if now == account else None) is not None:
+            await self._note_completed(username, lacking)
+
+    async def _note_completed(self, username: str, hash_names: Iterable[str]) -> None:
+        facts = {"host": self._domain, "user": username}
+        names = ", ".join(name for name, hash_name in HASHES.items() if hash_name in hash_names)
+        log.info("host=%s user=%s: the account has keys for %s now", *facts.values(), names, extra=facts)
+        audit("password-upgraded", **facts)
+        await self._survey.completed(hash_names)
 
     async def _read_secret(self) -> bytes:
         secret = await self._secrets.get("")
@@ -230,6 +252,10 @@ def _prepare_for(username: str, password: str) -> str:
         raise InvalidPassword(f"the password for {username!a} is refused: {error}") from None
 
 
-def _account(prepared: str) -> Account:
-    # A salt of its own for each hash, as fake keys have: else one salt under two mechanisms would tell who exists.
-    return Account({name: derive(prepared, secrets.token_bytes(SALT_LENGTH), ITERATIONS, name) for name in HASHES})
+def _fake(secret: bytes, username: str, part: str, hash_name: str) -> bytes:
+    return hmac.digest(secret, f"{part}\0{hash_name}\0{username}".encode(), hash_name)
+
+
+def _salt(seed: bytes, shape: Shape) -> bytes:
+    salt = hashlib.shake_256(seed).digest(shape.salt_length)
+    return str(UUID(bytes=salt[:16], version=4)).encode() if shape.is_uuid else salt

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmppws.auth.hashes import checked
+from xmppws.auth.account import brought_in
 from xmppws.auth.internal import prepare_password
 from xmppws.cli.command import CommandError
 from xmppws.config.checks import bare_jid
@@ -25,7 +25,7 @@ class Entry:
     line: int
     jid: Jid
     password: str
-    """The password, or the hash of it."""
+    """The password, or what other software keeps of it: a hash, or SCRAM keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class AccountFile:
 
 def read(path: Path, *, hashed: bool = False) -> AccountFile:
     """Read a file of accounts, with passwords or hashes; raise `CommandError` naming every bad line, and neither."""
-    check, noun = (checked, "hash") if hashed else (prepare_password, "password")
+    check, noun = (brought_in, "hash") if hashed else (prepare_password, "password")
     entries: list[Entry] = []
     mistakes: list[tuple[int, str]] = []
     seen: dict[Jid, int] = {}

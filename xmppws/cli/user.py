@@ -46,7 +46,7 @@ def _add_add(actions: Commands) -> None:
     _add_password_stdin(source)
     source.add_argument("--file", metavar="FILE", type=Path, help='add all of a file, or none: lines "JID password"')
     parser.add_argument(
-        "--hashed", action="store_true", help="what stands in the file are hashes of passwords, from other software"
+        "--hashed", action="store_true", help="what stands in the file is what other software keeps: hashes, SCRAM keys"
     )
     parser.set_defaults(run=add, usage_error=parser.error)
 
@@ -82,7 +82,8 @@ def _add_file(args: argparse.Namespace) -> int:
     print(f"added {len(file.entries)} accounts to {file.domain}")
     if args.hashed:
         print(
-            "until each of them has logged in once, the host offers PLAIN alone: a running server from `xmppws reload`"
+            "the host offers only what all its accounts can use, until they have got their keys at a log-in: "
+            "a running server from `xmppws reload`"
         )
     return 0
 

@@ -93,8 +93,8 @@ class Keys(Passwords, Protocol):
         RFC 5802 section 9 leaves room to tell names that exist from names that do not; this closes it.
         """
 
-    async def needs_plain(self, username: str) -> bool:
-        """Tell, after an attempt with SCRAM failed, whether the account has no keys before it has used PLAIN once."""
+    async def lacks_keys(self, username: str, hash_name: str) -> bool:
+        """Tell, after an attempt with SCRAM failed, whether the account has no keys for that hash."""
 
 
 @runtime_checkable
@@ -105,8 +105,14 @@ class Upgrades(Keys, Protocol):
     def upgrades(self) -> frozenset[str]:
         """Names such as "SCRAM-SHA-256": the mechanisms that some accounts could use if their keys were known."""
 
-    async def add_keys(self, username: str, hash_name: str, keys: ScramKeys) -> None:
-        """Keep keys of an account for a hash, unless it has such keys already."""
+    async def lacking(self, username: str) -> frozenset[str]:
+        """Return those that this account could use then; none for an unknown user, after the same time."""
+
+    async def add_keys(self, username: str, hash_name: str, keys: ScramKeys, proven: ScramKeys) -> None:
+        """Keep keys of an account for a hash, unless it has such keys already.
+
+        They are of the password to which the keys `proven` belong: if the account has these no longer, nothing is kept.
+        """
 
 
 @runtime_checkable
@@ -162,9 +168,9 @@ class Accounts(Protocol):
         """Create accounts from passwords by username, all or none; raise `AlreadyExists`."""
 
     async def create_hashed(self, hashes: Mapping[str, str]) -> None:
-        """Create accounts of whose passwords only hashes are known, by username, all or none.
+        """Create accounts of whose passwords only hashes or keys are known, by username, all or none.
 
-        Raises `AlreadyExists`, and `InvalidPassword` for a hash of an unknown kind.
+        Raises `AlreadyExists`, and `InvalidPassword` for what can never be checked.
         """
 
     async def set_password(self, username: str, password: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from xmppws.core.audit import audit
 from xmppws.core.auth import Identity, Provider
@@ -29,6 +29,18 @@ log = logging.getLogger("xmppws.host")
 
 MAX_RESOURCES: Final = 100
 """Of one account. All of them get its presence, and what is sent to its bare JID: a stanza becomes so many."""
+
+
+class Newcomer(Protocol):
+    """A client that has no session yet."""
+
+    @property
+    def stream(self) -> Stream:
+        """Its stream."""
+
+    @property
+    def account(self) -> Jid | None:
+        """Who it is, or says that it is; None while it has not said that."""
 
 
 class Host:
@@ -65,6 +77,8 @@ class Host:
         self.bindings: list[Binding] = []
         """What the loaded modules declare, of every kind."""
         self.sessions = Sessions()
+        self.newcomers: set[Newcomer] = set()
+        """Those who are logging in."""
         self.traffic = Traffic()
         self._iq_handlers: dict[tuple[str, str, Target | str], IqHandler] = {}
 

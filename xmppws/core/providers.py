@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
@@ -20,10 +20,11 @@ _OTHERS: Final = (oauthbearer.NAME, anonymous.NAME)
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Which provider lets somebody in, by name; and what a token says of them, where there was one."""
+    """Which provider lets somebody in, by name; and what a token says of them, or the keys that they prove to have."""
 
     provider: str
     identity: Identity | None = None
+    keys: ScramKeys | None = field(default=None, repr=False)
 
 
 class Refused(Exception):
@@ -38,6 +39,7 @@ class Providers:
         self._checking = tuple(each for each in providers if isinstance(each, Passwords | Tokens))
         self._tokens = tuple(each for each in providers if isinstance(each, Tokens))
         self._keys = tuple(each for each in providers if isinstance(each, Keys))
+        self._upgrades = tuple(each for each in providers if isinstance(each, Upgrades))
         self.anonymous = next((each for each in providers if isinstance(each, Anonymous)), None)
 
     def mechanisms(self) -> tuple[frozenset[str], ...]:
@@ -54,9 +56,24 @@ class Providers:
         )
 
     def upgrades(self) -> tuple[str, ...]:
-        """Return the mechanisms for which some accounts lack keys that their clients could give."""
-        lacking = frozenset[str]().union(*(each.upgrades for each in self._all if isinstance(each, Upgrades)))
+        """Return the mechanisms for which some accounts lack keys that their clients could give.
+
+        Clients prove by another of SCRAM that they know the password; who uses PLAIN shows it, and need not give keys.
+        """
+        if HASHES.keys().isdisjoint(self.offered()):
+            return ()
+        lacking = frozenset[str]().union(*(each.upgrades for each in self._upgrades))
         return tuple(name for name in HASHES if name in lacking)
+
+    async def lacking(self, username: str) -> frozenset[str]:
+        """Return those for which this account lacks them; none for an unknown user."""
+        return frozenset[str]().union(*[await each.lacking(username) for each in self._upgrades])
+
+    async def add_keys(self, login: Login, username: str, hash_name: str, keys: ScramKeys) -> None:
+        """Keep keys that a client has given, after it proved to have others, where it is known by these."""
+        for provider in self._upgrades:
+            if provider.name == login.provider and login.keys is not None:
+                await provider.add_keys(username, hash_name, keys, login.keys)
 
     async def scram_keys(self, username: str, hash_name: str) -> tuple[ScramKeys, Login | None]:
         """Return the user's keys and who has them, or fake ones that look the same.
@@ -66,13 +83,13 @@ class Providers:
         for provider in self._keys:
             keys = await provider.scram_keys(username, hash_name)
             if keys is not None:
-                return keys, Login(provider.name)
+                return keys, Login(provider.name, keys=keys)
         return await self._keys[0].fake_keys(username, hash_name), None
 
-    async def needs_plain(self, username: str) -> bool:
-        """Tell whether the account has no keys before it has logged in with PLAIN."""
+    async def lacks_keys(self, username: str, hash_name: str) -> bool:
+        """Tell whether there is such an account, without keys for that hash."""
         for provider in self._keys:
-            if await provider.needs_plain(username):
+            if await provider.lacks_keys(username, hash_name):
                 return True
         return False
 

@@ -58,11 +58,21 @@ class KeyValue(Protocol[T]):
     async def add_many(self, values: Mapping[str, T]) -> None:
         """Write values by owner in one transaction; raise `AlreadyExists` and write nothing if any owner has one."""
 
+    async def update(self, owner: str, change: Callable[[T], T | None]) -> T | None:
+        """Write what `change` makes of the owner's value, and return what was there before.
+
+        When somebody else has written meanwhile, it is asked again. When there is no value, or it makes None of it,
+        nothing is written, and None returned.
+        """
+
     async def delete(self, owner: str) -> bool:
         """Delete the owner's value; return whether there was one."""
 
     async def owners(self) -> list[str]:
         """Return all owners, sorted by code point."""
+
+    async def page(self, after: str | None, limit: int) -> dict[str, T]:
+        """Return up to `limit` values by owner, sorted by code point, of the owners after that one."""
 
 
 class Map(Protocol[T]):
@@ -76,6 +86,9 @@ class Map(Protocol[T]):
 
     async def set(self, owner: str, key: str, value: T) -> None:
         """Write a value, over an older one."""
+
+    async def replace(self, owner: str, key: str, value: T) -> bool:
+        """Write a value over an older one, if there is one; return whether it was written."""
 
     async def delete(self, owner: str, key: str) -> bool:
         """Delete one value; return whether there was one."""

@@ -76,7 +76,7 @@ class Carbons(Module):
     @on(FeaturesWanted, Phase.ANSWER)
     def wanted(self, event: FeaturesWanted) -> Verdict:
         """Copy to a client from its first moment on (XEP-0386 section 3.2)."""
-        if _ENABLE in event.wanted:
+        if _ENABLE in event.wanted and self.host.sessions.find(event.session.jid) is event.session:
             self._enable(event.session)
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from xmppws.core.auth import Identity, Unavailable, Upgrades
+from xmppws.core.auth import Identity, Unavailable
 from xmppws.core.host import Host
 from xmppws.core.providers import Login, Providers, Refused
 from xmppws.core.router import Stream
@@ -73,8 +73,7 @@ class Answers:
 
     async def _to(self, question: Question | UpgradeWanted) -> Step:
         if isinstance(question, KeysWanted):
-            keys, self.login = await self._providers.scram_keys(question.username, question.hash_name)
-            return self._negotiation.keys(keys)
+            return await self._to_keys(question)
         if isinstance(question, PasswordWanted):
             return await self._to_password(question)
         if isinstance(question, TokenWanted):
@@ -86,6 +85,14 @@ class Answers:
         assert self.guest is not None
         await self.guest.admit()
         return self._negotiation.account(self.guest.username)
+
+    async def _to_keys(self, question: KeysWanted) -> Step:
+        keys, self.login = await self._providers.scram_keys(question.username, question.hash_name)
+        request = self._negotiation.request
+        if request is None or not request.upgrades:
+            return self._negotiation.keys(keys)
+        # Asked for unknown users as well: how long the answer takes must not tell who exists.
+        return self._negotiation.keys(keys, await self._providers.lacking(question.username))
 
     async def _to_password(self, question: PasswordWanted) -> Step:
         try:
@@ -110,9 +117,8 @@ class Answers:
         return self._negotiation.token_known(accepted.answer)
 
     async def _to_upgrade(self, question: UpgradeWanted) -> Step:
-        for provider in self._host.providers:
-            if isinstance(provider, Upgrades):
-                await provider.add_keys(question.username, question.hash_name, question.keys)
+        assert self.login is not None
+        await self._providers.add_keys(self.login, question.username, question.hash_name, question.keys)
         return self._negotiation.upgraded()
 
     def _refused(self, refused: Refused) -> None:

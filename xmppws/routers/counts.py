@@ -6,15 +6,25 @@ which of its stanzas it has to send again: all of the others are there, and none
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Mapping
+from contextvars import Context
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
+from xmppws.core.events import AccountEnding
+from xmppws.core.hooks import Phase, Verdict
 from xmppws.core.host import Host
 from xmppws.core.session import Session
+from xmppws.core.stores import StorageError
 from xmppws.jid import Jid
+from xmppws.stream.sm import Acks
+
+log = logging.getLogger("xmppws.resumption")
 
 STORE: Final = "handled"
 # Seconds for which a session is remembered that cannot be resumed any more; how many of one account, and accounts.
@@ -41,6 +51,7 @@ class Counts:
         self._noted: dict[Session, int] = {}
         # Of sessions that are over, by account and digest.
         self._past: dict[Jid, dict[str, Handled]] = {}
+        host.hooks.add(AccountEnding, Phase.DELIVER, self._forget, "(resumption)")
 
     def note(self, session: Session) -> None:
         """Let it be written, with what is gathered now, how many stanzas a session has handled."""
@@ -56,14 +67,9 @@ class Counts:
         """Forget a session, which `digests` has no longer; its client may yet come back and ask for it."""
         noted = self._noted.pop(session, None)
         if may_return and session.acks is not None:
-            past = self._past.setdefault(session.account, {})
-            past[digest.hex()] = Handled(session.acks.handled, time.time() + _REMEMBERED_FOR)
-            if len(past) > _MAX_PAST:
-                del past[next(iter(past))]
-            if len(self._past) > _MAX_ACCOUNTS:
-                self._write_without(next(iter(self._past)))
+            self._remember(session, digest, session.acks)
         if may_return or noted is not None:
-            self._write(session.account)
+            self._write_now(session.account)
 
     def past(self, digest: bytes, account: Jid) -> int | None:
         """Return how many stanzas a session of the account had handled when it ended, None if nobody remembers."""
@@ -75,7 +81,12 @@ class Counts:
         now = time.time()
         alive = {digest.hex() for digest in self._digests.values()}
         for owner in await self._store.owners():
-            known = await self._store.get(owner) or {}
+            try:
+                known = await self._store.get(owner) or {}
+            except StorageError as error:
+                # Somebody has changed what was stored.
+                log.error("how many stanzas of %s were handled is not known: %s", owner, error)
+                continue
             past = {
                 digest: Handled(each.h, each.until or now + _REMEMBERED_FOR)
                 for digest, each in known.items()
@@ -87,18 +98,48 @@ class Counts:
             if len(past) != len(known):
                 self._write(account)
 
-    def _write_without(self, account: Jid) -> None:
-        del self._past[account]
-        self._write(account)
+    def _remember(self, session: Session, digest: bytes, acks: Acks) -> None:
+        past = self._past.setdefault(session.account, {})
+        past[digest.hex()] = Handled(acks.handled, time.time() + _REMEMBERED_FOR)
+        if len(past) > _MAX_PAST:
+            del past[next(iter(past))]
+        if len(self._past) > _MAX_ACCOUNTS:
+            oldest = next(iter(self._past))
+            del self._past[oldest]
+            self._write_now(oldest)
+        if session.handling is not None:
+            session.handling.add_done_callback(partial(self._handled_late, session, digest, acks))
+
+    def _handled_late(self, session: Session, digest: bytes, acks: Acks, _: asyncio.Future[None]) -> None:
+        """Correct the number of a session that has ended while a stanza of it was handled."""
+        past = self._past.get(session.account, {})
+        if (remembered := past.get(digest.hex())) is not None:
+            past[digest.hex()] = Handled(acks.handled, remembered.until)
+            self._write_now(session.account)
+
+    def _forget(self, event: AccountEnding) -> Verdict:
+        """Forget the sessions of an account, whose data are about to go."""
+        self._past.pop(event.account, None)
+        return None
+
+    def _write_now(self, account: Jid) -> None:
+        """Write without waiting for the stanza, of whomever, that has caused it: then older numbers would come last."""
+        try:
+            Context().run(self._write, account)
+        except StorageError as error:
+            # The session is over all the same.
+            log.error("how many stanzas of %s were handled could not be written: %s", account, error)
 
     def _write(self, account: Jid) -> None:
         numbers = self._current(account)
+        noted: dict[Session, int] = {}
         for session in self._host.sessions.of(account):
             digest = self._digests.get(session)
             if digest is not None and session.acks is not None:
-                self._noted[session] = session.acks.handled
+                noted[session] = session.acks.handled
                 numbers[digest.hex()] = Handled(session.acks.handled)
         self._store.put(account.local, numbers or None)
+        self._noted |= noted
 
     def _current(self, account: Jid) -> dict[str, Handled]:
         past = self._past.get(account)

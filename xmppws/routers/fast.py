@@ -81,8 +81,7 @@ class Tokens:
         now, key = time.time(), _key(agent)
         async with self._turns.of(username):
             client = await self._clients.get(username, key)
-            # The account may be gone from where its provider has it: a file, or another server.
-            if client is None or not await self._host.exists(username):
+            if client is None or not await self._is_there(username, client):
                 raise SaslNotAuthorized
             token = _shown(client, hashed)
             if token is None or (fast.count is not None and fast.count <= token.count):
@@ -90,10 +89,9 @@ class Tokens:
             if token.expires <= now:
                 raise SaslCredentialsExpired("The token has expired")
             left = _used(client, token, fast)
-            if left is None:
-                await self._clients.delete(username, key)
-            elif left != client:
-                await self._clients.set(username, key, left)
+            if left != client and not await self._note(username, key, left):
+                # Meanwhile somebody has changed the password, or deleted the account.
+                raise SaslNotAuthorized
         is_due = not fast.invalidates and token.begins + self._limits.token_renewal <= now
         return Accepted(token.answer, Login(client.provider, client.identity), is_due)
 
@@ -110,6 +108,20 @@ class Tokens:
             current = clients[key].current if key in clients else None
             await self._clients.set(username, key, Client(login.provider, login.identity, current, made))
         return token, expires
+
+    async def _is_there(self, username: str, client: Client) -> bool:
+        """Tell whether the account is still where it was: a file or another server may have it no longer.
+
+        Another provider's account of that name may be somebody else's.
+        """
+        providers = (each for each in self._host.providers if each.name == client.provider)
+        return any([await each.exists(username) for each in providers])
+
+    async def _note(self, username: str, key: str, left: Client | None) -> bool:
+        """Write what is left of a client's tokens, if they are still there; return whether they are."""
+        if left is None:
+            return await self._clients.delete(username, key)
+        return await self._clients.replace(username, key, left)
 
     async def _make_room(self, username: str, others: dict[str, Client]) -> None:
         oldest_first = sorted(others, key=lambda key: others[key].begins)
@@ -128,12 +140,11 @@ def _shown(client: Client, hashed: bytes) -> Token | None:
 
 def _used(client: Client, token: Token, fast: Fast) -> Client | None:
     """Return what is left of a client's tokens after it has used one; None for nothing."""
-    is_new = token is client.new
     if fast.invalidates:
-        left = structs.replace(client, current=None, new=None if is_new else client.new)
-        return left if left.new is not None else None
+        # Who logs out has no use for a newer one, either, that may not even have come.
+        return None
     counted = token if fast.count is None else structs.replace(token, count=fast.count)
-    return structs.replace(client, current=counted, new=None if is_new else client.new)
+    return structs.replace(client, current=counted, new=None if token is client.new else client.new)
 
 
 def _key(agent: str) -> str:

@@ -90,6 +90,7 @@ class LocalStream:
         self._stream = stream
         # None once it has its session.
         self._logging_in: LoggingIn | None = LoggingIn(router, stream, self._begin)
+        router.host.newcomers.add(self._logging_in)
         self._session: Session | None = None
         self._guest: Guest | None = None
         self._expiry: Expiry | None = None
@@ -120,7 +121,9 @@ class LocalStream:
         identity = session.identity = answers.identity
         self._session = session
         self._guest = answers.guest
-        self._logging_in = None
+        if self._logging_in is not None:
+            self._router.host.newcomers.discard(self._logging_in)
+            self._logging_in = None
         if identity is not None:
             self._expiry = expire(self._stream, identity.expires, self._router.sweep)
 
@@ -193,6 +196,7 @@ class LocalStream:
         ended = None
         if self._logging_in is not None:
             self._logging_in.ended = True
+            self._router.host.newcomers.discard(self._logging_in)
         # Else it goes on with another stream.
         if self._session is not None and self._session.stream is self._stream:
             self._session.lost()

@@ -14,7 +14,8 @@ from xmppws.core.events import FeaturesWanted
 from xmppws.core.logins import note_login
 from xmppws.core.router import Stream
 from xmppws.core.session import Session
-from xmppws.errors import BadRequest, ResourceConstraint, SaslTemporaryAuthFailure
+from xmppws.core.stores import StorageError
+from xmppws.errors import BadRequest, ResourceConstraint, SaslTemporaryAuthFailure, StreamResourceConstraint
 from xmppws.jid import InvalidJid, Jid
 from xmppws.routers.answers import Answers
 from xmppws.stream import sasl2, sm
@@ -26,7 +27,7 @@ from xmppws.stream.sm import Acks, Resume
 from xmppws.stream.steps import Attempt, Authenticated, Bind, Reply, Step
 from xmppws.xml.delay import timestamp
 from xmppws.xml.parser import Element, tag_of
-from xmppws.xml.stanza import Stanza
+from xmppws.xml.stanza import Stanza, kept
 
 if TYPE_CHECKING:
     from xmppws.routers.local import LocalRouter
@@ -35,14 +36,24 @@ log = logging.getLogger("xmppws.login")
 
 
 class Early:
-    """The `core.session.Hold` of a session whose client does not know of it yet."""
+    """The `core.session.Hold` of a session whose client does not know of it yet.
 
-    def __init__(self) -> None:
+    When more than `most` bytes wait, its stream ends.
+    """
+
+    def __init__(self, stream: Stream, most: int) -> None:
+        self._stream = stream
+        self._left = most
         self._stanzas: list[Stanza] = []
 
     def instead(self, stanza: Stanza) -> Iterable[Stanza]:
         """Keep a stanza."""
-        self._stanzas.append(stanza)
+        self._left -= len(stanza.content)
+        if self._left < 0:
+            self._stream.end(StreamResourceConstraint("Too much came before the log-in was done"))
+        else:
+            # Its bytes: a tree takes many times as much.
+            self._stanzas.append(kept(stanza.kind, stanza.type, stanza.content, to=stanza.to, sender=stanza.sender))
         return ()
 
     def held(self) -> Iterable[Stanza]:
@@ -68,6 +79,16 @@ class LoggingIn:
     def answers(self) -> Answers:
         """Who the client is, as far as that is known."""
         return self._answers
+
+    @property
+    def stream(self) -> Stream:
+        """The client's stream."""
+        return self._stream
+
+    @property
+    def account(self) -> Jid | None:
+        """Whom the client has said it is."""
+        return self._negotiation.claimed
 
     def opened(self, open: Open) -> None:
         """Answer the first `<open/>`, or the restart after SASL."""
@@ -128,18 +149,18 @@ class LoggingIn:
         )
         if attempt.failure and mechanism in HASHES:
             # The client has its answer, so the time this takes tells nothing.
-            host.dispatch.observe(self._explain(attempt.username, facts))
+            host.dispatch.observe(self._explain(attempt.username, mechanism, facts))
 
-    async def _explain(self, username: str, facts: dict[str, str]) -> None:
+    async def _explain(self, username: str, mechanism: str, facts: dict[str, str]) -> None:
         """Tell the admin why a right password may have failed."""
         host = self._router.host
         try:
             localpart = Jid.make(username, host.domain).local
         except InvalidJid:
             return
-        if await self._router.providers.needs_plain(localpart):
-            told = "id=%s host=%s user=%r has a hash of the password only: it has to log in with PLAIN before SCRAM"
-            log.warning(told, *(facts[name] for name in ("id", "host", "user")), extra=facts)
+        if await self._router.providers.lacks_keys(localpart, HASHES[mechanism]):
+            told = "id=%s host=%s user=%r has no keys for %s yet: it has to log in with what is offered from now on"
+            log.warning(told, *(facts[name] for name in ("id", "host", "user")), mechanism, extra=facts)
 
     # --- A resource, RFC 6120 section 7 ---
 
@@ -201,9 +222,12 @@ class LoggingIn:
             if self.ended:
                 return None, b""
             # Else somebody was faster, or it has expired meanwhile.
-            if session.stream is asleep and resumptions.wake(session):
-                return session, b""
-        return None, resumptions.failed(resume.id, account)
+            if session.stream is asleep:
+                # Somebody who waits, too, may have acknowledged more.
+                self._acks(session).acknowledge(resume.h)
+                if resumptions.wake(session):
+                    return session, b""
+        return None, await resumptions.failed(resume.id, account)
 
     def _go_on(self, session: Session, resume: Resume, reply: Callable[[bytes], Reply]) -> None:
         acks = self._acks(session)
@@ -255,7 +279,7 @@ class LoggingIn:
         except ResourceConstraint as error:
             self._reply(self._negotiation.failed(SaslTemporaryAuthFailure(str(error))))
             return
-        session.hold_back(Early())
+        session.hold_back(Early(self._stream, self._router.limits.max_unacked_size))
         self._begin(session, self._answers)
         event = FeaturesWanted(session, bind.wanted)
         await self._router.host.hooks.finish(event)
@@ -292,5 +316,9 @@ class LoggingIn:
         is_wanted = request.token in tokens.mechanisms or self._answers.is_due
         if not is_wanted or not request.agent or login is None or self._answers.guest is not None:
             return b""
-        token, expires = await tokens.issue(done.account.local, request.agent, login)
+        try:
+            token, expires = await tokens.issue(done.account.local, request.agent, login)
+        except StorageError:
+            # The storage has said why. Its client is let in all the same, as it was until now.
+            return b""
         return sasl2.token(token, timestamp(expires))

@@ -156,9 +156,13 @@ class Resumptions:
             return None
         return session
 
-    def failed(self, id: str, account: Jid) -> bytes:
+    async def failed(self, id: str, account: Jid) -> bytes:
         """Write that an account has no session to resume by this id; and how much of it was handled, if known."""
-        return sm.failed("item-not-found", self.counts.past(_digest(id), account))
+        handled = self.counts.past(_digest(id), account)
+        # Acknowledged means durable, here too.
+        if handled is not None and (written := self._host.stores.settled()) is not None:
+            await written
+        return sm.failed("item-not-found", handled)
 
     def lay_down(self, session: Session) -> Stream:
         """Let a session hibernate that is about to be resumed, and end the connection that it may have.

@@ -28,7 +28,7 @@ class Gatherings(Generic[C]):
         if gathering is None or not gathering.is_open:
             self._put([call])
         else:
-            gathering.calls.append(call)
+            gathering.add(call)
             self._waiting.add(gathering)
 
     def hand_over(self, gathering: Gathering[C]) -> None:
@@ -47,12 +47,14 @@ class Gatherings(Generic[C]):
 class Gathering(Generic[C]):
     """The `core.stores.Gathering` of a database."""
 
-    __slots__ = ("__weakref__", "_current", "_owner", "_token", "calls", "is_open")
+    __slots__ = ("__weakref__", "_current", "_has_any", "_owner", "_token", "calls", "is_open")
 
     def __init__(self, owner: Gatherings[C], current: ContextVar[Gathering[C] | None]) -> None:
         self._owner = owner
         self._current = current
         self._token: Token[Gathering[C] | None]
+        # Those, too, that were handed over in haste.
+        self._has_any = False
         self.calls: list[C] = []
         self.is_open = True
 
@@ -63,7 +65,12 @@ class Gathering(Generic[C]):
         self._current.reset(self._token)
 
     def __bool__(self) -> bool:
-        return bool(self.calls)
+        return self._has_any
+
+    def add(self, call: C) -> None:
+        """Let a call wait for the others."""
+        self._has_any = True
+        self.calls.append(call)
 
     def finish(self) -> None:
         """Write all of them; what comes later is written by itself."""

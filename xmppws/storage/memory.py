@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -131,6 +131,15 @@ class MemoryKeyValue(Generic[T]):
             raise AlreadyExists(there)
         await self.set_many(values)
 
+    async def update(self, owner: str, change: Callable[[T], T | None]) -> T | None:
+        """Write what `change` makes of the owner's value, and return what was there before."""
+        old = await self.get(owner)
+        new = None if old is None else change(old)
+        if new is None:
+            return None
+        self.put(owner, new)
+        return old
+
     async def delete(self, owner: str) -> bool:
         """Delete the owner's value; return whether there was one."""
         return self._table.pop(owner, None) is not None
@@ -138,6 +147,11 @@ class MemoryKeyValue(Generic[T]):
     async def owners(self) -> list[str]:
         """Return all owners, sorted by code point."""
         return sorted(self._table)
+
+    async def page(self, after: str | None, limit: int) -> dict[str, T]:
+        """Return up to `limit` values by owner, of the owners after that one."""
+        owners = sorted(owner for owner in self._table if after is None or owner > after)[:limit]
+        return {owner: self._values.decode(owner, self._table[owner]) for owner in owners}
 
 
 class MemoryMap(Generic[T]):
@@ -160,6 +174,13 @@ class MemoryMap(Generic[T]):
     async def set(self, owner: str, key: str, value: T) -> None:
         """Write a value, over an older one."""
         self._table.setdefault(owner, {})[key] = self._values.encode(value)
+
+    async def replace(self, owner: str, key: str, value: T) -> bool:
+        """Write a value over an older one, if there is one; return whether it was written."""
+        table = self._table.get(owner, {})
+        if key in table:
+            table[key] = self._values.encode(value)
+        return key in table
 
     async def delete(self, owner: str, key: str) -> bool:
         """Delete one value; return whether there was one."""

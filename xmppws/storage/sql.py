@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 from xmppws.core.stores import AlreadyExists, Archive, Entry, Gathering, KeyValue, Map, Stores, Writing
@@ -109,6 +109,7 @@ class SqlKeyValue(_SqlStore, Generic[T]):
     _UPSERT = f"{_INSERT} ON CONFLICT (host, owner, store) DO UPDATE SET value = excluded.value"
     _ADD = f"{_INSERT} ON CONFLICT DO NOTHING"
     _DELETE = f"DELETE FROM keyvalue WHERE {_OWNED}"
+    _REPLACE = f"UPDATE keyvalue SET value = ? WHERE {_OWNED} AND value = ?"
 
     def __init__(self, database: Database, host: str, name: str, values: Values[T]) -> None:
         super().__init__(database, host, name)
@@ -116,8 +117,8 @@ class SqlKeyValue(_SqlStore, Generic[T]):
 
     async def get(self, owner: str) -> T | None:
         """Return the owner's value."""
-        rows = await self._database.read(f"SELECT value FROM keyvalue WHERE {_OWNED}", self._key(owner))
-        return self._values.decode(owner, rows[0][0]) if rows else None
+        data = await self._data(owner)
+        return None if data is None else self._values.decode(owner, data)
 
     async def set(self, owner: str, value: T) -> None:
         """Write a value, over an older one."""
@@ -150,9 +151,35 @@ class SqlKeyValue(_SqlStore, Generic[T]):
         (deleted,) = await self._database.write([(self._DELETE, self._key(owner))])
         return deleted == 1
 
+    async def update(self, owner: str, change: Callable[[T], T | None]) -> T | None:
+        """Write what `change` makes of the owner's value, and return what was there before."""
+        while data := await self._data(owner):
+            old = self._values.decode(owner, data)
+            new = change(old)
+            if new is None:
+                return None
+            arguments = (self._values.encode(new), *self._key(owner), data)
+            (written,) = await self._database.write([(self._REPLACE, arguments)])
+            if written:
+                return old
+        return None
+
     async def owners(self) -> list[str]:
         """Return all owners, sorted by code point."""
         return await self._owners("keyvalue")
+
+    async def page(self, after: str | None, limit: int) -> dict[str, T]:
+        """Return up to `limit` values by owner, of the owners after that one."""
+        bound, arguments = ("", ()) if after is None else (" AND owner > ?", (after,))
+        rows = await self._database.read(
+            f"SELECT owner, value FROM keyvalue WHERE {_STORE}{bound} ORDER BY owner LIMIT ?",
+            (self._host, self._name, *arguments, limit),
+        )
+        return {owner: self._values.decode(owner, data) for owner, data in rows}
+
+    async def _data(self, owner: str) -> bytes | None:
+        rows = await self._database.read(f"SELECT value FROM keyvalue WHERE {_OWNED}", self._key(owner))
+        return rows[0][0] if rows else None
 
     def _statement(self, sql: str, owner: str, value: T) -> Statement:
         return sql, (*self._key(owner), self._values.encode(value))
@@ -165,6 +192,7 @@ class SqlMap(_SqlStore, Generic[T]):
         "INSERT INTO map (host, owner, store, key, value) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (host, owner, store, key) DO UPDATE SET value = excluded.value"
     )
+    _REPLACE = f"UPDATE map SET value = ? WHERE {_OWNED} AND key = ?"
 
     def __init__(self, database: Database, host: str, name: str, values: Values[T]) -> None:
         super().__init__(database, host, name)
@@ -183,6 +211,12 @@ class SqlMap(_SqlStore, Generic[T]):
     async def set(self, owner: str, key: str, value: T) -> None:
         """Write a value, over an older one."""
         await self._database.write([(self._UPSERT, (*self._key(owner), key, self._values.encode(value)))])
+
+    async def replace(self, owner: str, key: str, value: T) -> bool:
+        """Write a value over an older one, if there is one; return whether it was written."""
+        arguments = (self._values.encode(value), *self._key(owner), key)
+        (written,) = await self._database.write([(self._REPLACE, arguments)])
+        return written == 1
 
     async def delete(self, owner: str, key: str) -> bool:
         """Delete one value; return whether there was one."""

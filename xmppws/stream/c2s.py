@@ -19,7 +19,7 @@ nothing once the client is bound.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from enum import Enum
 from typing import Final
@@ -55,7 +55,7 @@ from xmppws.stream.sasl import (
 from xmppws.stream.sasl import Step as SaslStep
 from xmppws.stream.sasl.anonymous import Anonymous
 from xmppws.stream.sasl.ht import HashedToken
-from xmppws.stream.sasl.keys import ITERATIONS, ScramKeys, of_salted
+from xmppws.stream.sasl.keys import ITERATIONS, SALT_LENGTH, ScramKeys, of_salted
 from xmppws.stream.sasl.oauthbearer import OAuthBearer
 from xmppws.stream.sasl.plain import Plain
 from xmppws.stream.sasl.scram import HASHES, Scram
@@ -115,6 +115,7 @@ class Negotiation:
     __slots__ = (
         "_attempts",
         "_done",
+        "_lacking",
         "_mechanism",
         "_name",
         "_new_nonce",
@@ -141,14 +142,28 @@ class Negotiation:
         self._sender = ""
         # Whether a refusal was told as the end of the attempt, which goes on until the client responds.
         self._noted = False
-        # What is to follow once the client has done its tasks: the first of `_upgrades` is the one it is at.
+        # What is to follow once the client has done its tasks: the first of `_upgrades` is the one it is at. They are
+        # for keys that the account is `_lacking`, and there are none unless the client proves that it has others.
         self._done: Authenticated | None = None
+        self._lacking: Collection[str] = ()
         self._upgrades: tuple[str, ...] = ()
         self._salt = b""
         self.state = State.NEW
         self.request: Request | None = None
         """What the client asks for with its log-in, if it uses SASL2."""
         self.jid: Jid | None = None
+
+    @property
+    def claimed(self) -> Jid | None:
+        """The account that the client says is its own, or has shown to be; None while it has said nothing."""
+        if self.jid is not None:
+            return self.jid.bare
+        if self._done is not None:
+            return self._done.account
+        try:
+            return Jid.make(self._username, self._offer.domain) if self._username else None
+        except InvalidJid:
+            return None
 
     def opened(self, sender: str | None = None) -> bytes:
         """Take an `<open/>`, with what it says of who sends it, and return the features that follow ours."""
@@ -170,8 +185,12 @@ class Negotiation:
             raise NotAuthorized("Log in and bind a resource before sending anything else")
         return handler(self, root)
 
-    def keys(self, keys: ScramKeys) -> Step:
-        """Take the answer to `KeysWanted`: the account's keys, or fake ones that look the same."""
+    def keys(self, keys: ScramKeys, lacking: Collection[str] = ()) -> Step:
+        """Take the answer to `KeysWanted`: the account's keys, or fake ones that look the same.
+
+        `lacking` are the mechanisms for which it has none: the client may be asked for them.
+        """
+        self._lacking = lacking
         return self._exchange(lambda mechanism: mechanism.keys(keys))
 
     def password_checked(self, right: bool) -> Step:
@@ -198,6 +217,7 @@ class Negotiation:
     def failed(self, failure: SaslFailure) -> Reply:
         """Fail the attempt; after too many the stream ends as well (RFC 6120 section 6.4.5)."""
         self._mechanism = self._done = None
+        self._lacking = ()
         self.state = State.AUTHENTICATING
         self._attempts += 1
         attempt = None if self._noted else Attempt(self._name, self._username, failure.condition)
@@ -343,7 +363,8 @@ class Negotiation:
             self.state = State.AUTHENTICATED
             return Reply((self._profile.success(success.data),), attempt=attempt)
         self._done = Authenticated(jid, self.request, attempt, success.data or None)
-        self._upgrades = tuple([each for each in self.request.upgrades if each in self._offer.upgrades])
+        possible = [each for each in self._offer.upgrades if each in self._lacking]
+        self._upgrades = tuple([each for each in self.request.upgrades if each in possible])
         return self._continue(self._done.data)
 
     def _continue(self, data: bytes | None) -> Step:
@@ -359,7 +380,8 @@ class Negotiation:
     def _next(self, root: Element) -> Step:
         if root.get("task") != sasl2.task(self._upgrades[0]):
             return self.failed(SaslMalformedRequest(f"The task is {sasl2.task(self._upgrades[0])}"))
-        self._salt = self._new_nonce().encode()
+        # As random as the nonce, and of the form that other keys' salts have: what differs tells who exists.
+        self._salt = hashlib.sha256(self._new_nonce().encode()).digest()[:SALT_LENGTH]
         self.state = State.UPGRADING
         return Reply((sasl2.salt(self._salt, ITERATIONS),))
 

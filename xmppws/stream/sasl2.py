@@ -84,10 +84,13 @@ def read(root: Element) -> Request:
         None if bind is None else _inline(bind),
         None if fast is None else _fast(fast),
         "" if token is None else token.get("mechanism", ""),
+        # Each of them once.
         tuple(
-            (each.text or "").removeprefix(_UPGRADE_PREFIX)
-            for each in root
-            if tag_of(each) == _UPGRADE and (each.text or "").startswith(_UPGRADE_PREFIX)
+            {
+                (each.text or "").removeprefix(_UPGRADE_PREFIX): None
+                for each in root
+                if tag_of(each) == _UPGRADE and (each.text or "").startswith(_UPGRADE_PREFIX)
+            }
         ),
     )
 

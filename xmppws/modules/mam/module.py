@@ -282,7 +282,7 @@ class Mam(Module):
         if len(made) and _CARBONS in event.wanted:
             # Who wants copies of what others get reads the archive for what came before. XEP-0386: messages that wait
             # are not sent then, "as they will be provided by MAM".
-            self._seen[event.session] = Seen(made[0].get("id", ""), self.messages.next_id(time.time()))
+            self._note(event.session, Seen(made[0].get("id", ""), self.messages.next_id(time.time())))
         return None
 
     @on(OfflineWanted, Phase.ANSWER)

@@ -7,6 +7,8 @@ from typing import Final
 
 ITERATIONS: Final = 10_000
 """Of new keys: RFC 7677 section 4 asks for 4096 at least; the cost falls on log-ins with PLAIN, and on the clients."""
+SALT_LENGTH: Final = 16
+"""Bytes in the salt of new keys."""
 
 
 @dataclass(frozen=True, slots=True)
