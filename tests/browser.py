@@ -37,6 +37,11 @@ class Browser:
         await self.do("open", origin=origin, name=name, script=script, options=dict(options))
         return Page(self, name)
 
+    async def duplicate(self, page: Page, origin: str, name: str) -> Page:
+        """Open / in a tab that a page opens, which begins with a copy of that page's sessionStorage."""
+        await self.do("duplicate", origin=origin, name=name, **{"from": page.name})
+        return Page(self, name)
+
     async def close_pages(self) -> None:
         """Close all pages and forget what they stored."""
         await self.do("close")
@@ -55,7 +60,7 @@ class Page:
 
     def __init__(self, browser: Browser, name: str) -> None:
         self._browser = browser
-        self._name = name
+        self.name = name
 
     async def fill(self, selector: str, text: str) -> None:
         await self._call(selector, "fill", text)
@@ -84,16 +89,20 @@ class Page:
         """Return the value of an expression of JavaScript."""
         return await self._call("", "evaluate", expression)
 
+    async def reload(self) -> None:
+        """Load the page again, as a user does."""
+        await self._call("", "reload")
+
     async def screenshot(self, file: Path) -> None:
         await self._call("", "screenshot", {"path": str(file)})
 
     async def problems(self) -> list[str]:
         """Return the warnings and errors of the page's console, and the requests to other origins."""
-        problems: list[str] = await self._browser.do("problems", name=self._name)
+        problems: list[str] = await self._browser.do("problems", name=self.name)
         return problems
 
     async def _call(self, selector: str, method: str, *args: object) -> Any:
-        return await self._browser.do("call", name=self._name, selector=selector, method=method, args=args)
+        return await self._browser.do("call", name=self.name, selector=selector, method=method, args=args)
 
 
 @asynccontextmanager

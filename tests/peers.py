@@ -1,7 +1,8 @@
 """Debian's Prosody and ejabberd, each with its own directory and ports, for tests and figures beside xmppws.
 
-Both serve the host localhost without TLS: WebSocket as xmppws does, and plain TCP streams. They have the modules that
-xmppws has by default, so neither archives nor carbons, and no limits of rate.
+Both serve the host localhost without TLS: WebSocket as xmppws does, and plain TCP streams. They have no limits of rate,
+and the modules that xmppws has by default but for archives, carbons and stream management, which can be asked for. All
+data, archives too, are where each keeps them unless told otherwise: Prosody in its own files, ejabberd in Mnesia.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ storage = "internal"
 modules_disabled = {{ "s2s" }}
 modules_enabled = {{
     "roster", "saslauth", "disco", "blocklist", "private", "vcard", "lastactivity", "ping", "time", "uptime", "version",
-    "adhoc", "websocket",
+    "adhoc", "websocket", {more}
 }}
 VirtualHost "localhost"
 Component "conference.localhost" "muc"
@@ -73,6 +74,12 @@ modules:
   mod_time: {{}}
   mod_vcard: {{search: false}}
   mod_version: {{}}
+{more}"""
+PROSODY_ARCHIVES = '"smacks", "carbons", "mam",'
+EJABBERD_ARCHIVES = """\
+  mod_stream_mgmt: {}
+  mod_carboncopy: {}
+  mod_mam: {db_type: mnesia, default: always, assume_mam_usage: true}
 """
 
 
@@ -92,19 +99,23 @@ class Peer:
 
 
 @asynccontextmanager
-async def prosody(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
-    """Run Prosody in an empty directory, with accounts: username → password. `SkipTest` where it is not installed."""
+async def prosody(directory: Path, accounts: Mapping[str, str], *, archives: bool = False) -> AsyncIterator[Peer]:
+    """Run Prosody in an empty directory, with accounts: username → password. `SkipTest` where it is not installed.
+
+    With `archives` it has stream management and carbons, too.
+    """
     port, c2s_port = free_ports(2)
-    configuration = PROSODY.format(directory=directory, port=port, c2s_port=c2s_port)
+    more = PROSODY_ARCHIVES if archives else ""
+    configuration = PROSODY.format(directory=directory, port=port, c2s_port=c2s_port, more=more)
     async with _running(prosody_daemon(directory, configuration, accounts, "localhost")) as pid:
         yield Peer("Prosody", package_version("prosody"), pid, port, c2s_port)
 
 
 @asynccontextmanager
-async def ejabberd(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
-    """Run ejabberd in an empty directory, with accounts: username → password. `SkipTest` where it is not installed."""
+async def ejabberd(directory: Path, accounts: Mapping[str, str], *, archives: bool = False) -> AsyncIterator[Peer]:
+    """Run ejabberd as `prosody` runs Prosody."""
     port, c2s_port = free_ports(2)
-    configuration = EJABBERD.format(port=port, c2s_port=c2s_port)
+    configuration = EJABBERD.format(port=port, c2s_port=c2s_port, more=EJABBERD_ARCHIVES if archives else "")
     async with _running(ejabberd_daemon(directory, configuration, accounts, "localhost")) as pid:
         yield Peer("ejabberd", package_version("ejabberd"), pid, port, c2s_port)
 

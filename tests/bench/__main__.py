@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import unittest
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import date
 from pathlib import Path
@@ -20,10 +21,10 @@ from pathlib import Path
 from bench import machine
 from bench.generator import Failed
 from bench.login import PASSWORD, username
-from bench.measure import Figure, Scenario, Size, Target
+from bench.measure import Needs, Scenario, Size, Target
 from bench.report import HEAD, Results, lines, markdown
 from bench.scenarios import SCENARIOS
-from bench.targets import OURS, SERVERS, xmppws_with_pages
+from bench.targets import SERVERS, Start
 
 
 class Bench:
@@ -37,33 +38,38 @@ class Bench:
         self._cores = cores
         self._calibrator = calibrator
 
-    async def measure(self, scenario: Scenario) -> Results:
-        """Repeat a scenario with every server in turn, so that what else the machine does meets all alike."""
-        results = Results(scenario)
+    async def measure(self, scenarios: Sequence[Scenario]) -> list[Results]:
+        """Repeat scenarios with every server in turn, so that what else the machine does meets all alike.
+
+        They need the same of a server, which runs for all of them, one after the other.
+        """
+        results = [Results(scenario) for scenario in scenarios]
+        starts = SERVERS[scenarios[0].needs]
         for _ in range(self.repeats):
-            for server in [each for each in self.servers if each == OURS or not scenario.pages]:
+            for server in [each for each in self.servers if each in starts]:
                 try:
-                    figure = await self._figure(scenario, server)
+                    await self._add_figures(results, server, starts[server])
                 except unittest.SkipTest as reason:
                     print(f"{server} is left out: {reason}", file=sys.stderr)
                     self.servers.remove(server)
-                except Failed as error:
-                    raise SystemExit(f"{scenario.name}, {server}: {error}") from error
-                else:
-                    results.figures.setdefault(server, []).append(figure)
         return results
 
-    async def _figure(self, scenario: Scenario, server: str) -> Figure:
-        accounts = {username(number): PASSWORD for number in range(scenario.accounts(self.size))}
+    async def _add_figures(self, results: Sequence[Results], server: str, start: Start) -> None:
+        number = max(each.scenario.accounts(self.size) for each in results)
+        accounts = {username(each): PASSWORD for each in range(number)}
         async with AsyncExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory())
             with self._cores.starting_server():
-                start = xmppws_with_pages if scenario.pages else SERVERS[server]
                 started = await stack.enter_async_context(start(Path(directory), accounts))
             self.versions[server] = started.version
             target = Target(started.port, started.pid, self._calibrator)
-            # In a thread of its own, so that this one can read what the server logs.
-            return await asyncio.to_thread(scenario.run, target, self.size)
+            for each in results:
+                try:
+                    # In a thread of its own, so that this one can read what the server logs.
+                    figure = await asyncio.to_thread(each.scenario.run, target, self.size)
+                except Failed as error:
+                    raise SystemExit(f"{each.scenario.name}, {server}: {error}") from error
+                each.figures.setdefault(server, []).append(figure)
 
 
 def _count(written: str) -> int:
@@ -85,6 +91,7 @@ def arguments() -> argparse.ArgumentParser:
         prog="make bench", description=(__doc__ or "").partition("\n\n")[0], epilog="With make: make bench ARGS='...'"
     )
     names = [scenario.name for scenario in SCENARIOS]
+    servers = list(SERVERS[Needs.ACCOUNTS])
     size = Size()
     parser.add_argument(
         "--scenarios",
@@ -97,10 +104,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--servers",
         nargs="+",
-        choices=SERVERS,
-        default=list(SERVERS),
+        choices=servers,
+        default=servers,
         metavar="NAME",
-        help=f"of {', '.join(SERVERS)}; default: all",
+        help=f"of {', '.join(servers)}; default: all",
     )
     for name, kind, default, text in (
         ("repeats", _count, 3, "how often each server is measured in each scenario"),
@@ -110,8 +117,18 @@ def arguments() -> argparse.ArgumentParser:
         ("quiet", _seconds, size.quiet, "seconds after the last login until memory is read"),
     ):
         parser.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{text}; default: {default}")
+    together = "start servers once for all scenarios that need the same, not for each: one then finds what others left"
+    parser.add_argument("--together", action="store_true", help=together)
     parser.add_argument("--markdown", action="store_true", help="print the README's table at the end")
     return parser
+
+
+def _grouped(scenarios: Sequence[Scenario], together: bool) -> list[list[Scenario]]:
+    """Return which scenarios a server that was started is used for."""
+    if not together:
+        return [[each] for each in scenarios]
+    groups = [[each for each in scenarios if each.needs is needs] for needs in Needs]
+    return [group for group in groups if group]
 
 
 async def main(args: argparse.Namespace) -> None:
@@ -121,11 +138,11 @@ async def main(args: argparse.Namespace) -> None:
     print(f"load average {load}; above 1, other work makes the figures larger and less sure\n{HEAD}", flush=True)
     with machine.calibrator_on(cores) as calibrator:
         bench = Bench(args, cores, calibrator)
-        measured = []
-        for scenario in SCENARIOS:
-            if scenario.name in args.scenarios:
-                measured.append(await bench.measure(scenario))
-                print("\n".join(lines(measured[-1])), flush=True)
+        measured: list[Results] = []
+        for scenarios in _grouped([each for each in SCENARIOS if each.name in args.scenarios], args.together):
+            for results in await bench.measure(scenarios):
+                measured.append(results)
+                print("\n".join(lines(results)), flush=True)
     if args.markdown:
         print("\n" + markdown(measured, bench.versions, date.today().isoformat()))
 

@@ -56,6 +56,19 @@ def log_out() -> Script:
     yield from ask(CLOSE, b"<close")
 
 
+def counted(script: Script) -> Generator[bytes, bytes, int]:
+    """Follow a script, and return its round trips: that of the handshake, and each request that was answered."""
+    trips = 1
+    request = next(script)
+    while True:
+        trips += bool(request)
+        frame = yield request
+        try:
+            request = script.send(frame)
+        except StopIteration:
+            return trips
+
+
 def play(clients: Clients, script: Script, done: Callable[[Client], None], path: str = XMPP) -> None:
     """Connect a client that follows a script, and tell when it has come to its end."""
     follow(clients.connect(_ignore, path), script, done)

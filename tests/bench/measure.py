@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from bench.generator import Client, Clients, Failed
-from bench.login import log_in, play, username
+from bench.login import Script, log_in, play, username
 from bench.machine import Calibrator, cpu_us
 
 # ejabberd answers a stream's end after a tenth of a second: with few at a time its core would sleep meanwhile.
@@ -35,11 +36,15 @@ class Size:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a unit cost, how many were counted, and microseconds for a piece of the calibrator's work (0: unknown)."""
+    """What a unit cost, how many were counted, and microseconds for a piece of the calibrator's work (0: unknown).
+
+    `trips` are the round trips of each, where they are counted.
+    """
 
     cost: float
     units: int
     calibration: float = 0.0
+    trips: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,27 @@ class Target:
     calibrator: Calibrator
 
 
+class Needs(Enum):
+    """What a server has to have; one that has archives has stream management and carbons, too.
+
+    Pages speak JSON: no peer serves them.
+    """
+
+    ACCOUNTS = auto()
+    ARCHIVES = auto()
+    PAGES = auto()
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """`accounts` are needed for a size; `run` measures. The README calls it by its title.
-
-    With `pages` it is about pages that speak JSON, which no peer serves.
-    """
+    """`accounts` are needed for a size; `run` measures. The README calls it by its title."""
 
     name: str
     title: str
     unit: str
     accounts: Callable[[Size], int]
     run: Callable[[Target, Size], Figure]
-    pages: bool = False
+    needs: Needs = Needs.ACCOUNTS
 
 
 def measured(target: Target, clients: Clients, seconds: float, done: Callable[[], int], scale: float) -> Figure:
@@ -77,14 +90,14 @@ def measured(target: Target, clients: Clients, seconds: float, done: Callable[[]
     return Figure((cpu - before) / (units_after - units) / scale, units_after - units, calibration)
 
 
-def connect(clients: Clients, numbers: range) -> list[Client]:
+def connect(clients: Clients, numbers: range, script: Callable[[str], Script] = log_in) -> list[Client]:
     """Log in the users of these numbers, some at a time, and return them in their order."""
     found: dict[int, Client] = {}
     waiting = iter(numbers)
 
     def start() -> None:
         if (number := next(waiting, None)) is not None:
-            play(clients, log_in(username(number)), lambda client: arrived(number, client))
+            play(clients, script(username(number)), lambda client: arrived(number, client))
 
     def arrived(number: int, client: Client) -> None:
         found[number] = client

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from bench.measure import Figure, Scenario
 from bench.targets import OURS
 
-HEAD = f"{'':10}{'':12}{'median':>10}{'least':>10}{'most':>10}{'raw':>10}{'counted':>12}  {'':12}{'ratio':>6}"
+HEAD = (
+    f"{'':10}{'':12}{'median':>10}{'least':>10}{'most':>10}{'raw':>10}{'counted':>12}  {'':12}{'ratio':>6}{'trips':>7}"
+)
 
 
 @dataclass
@@ -31,7 +33,9 @@ class Results:
         """Return ours to the server's, the median of the ratios of each repeat."""
         if server == OURS or not {OURS, server} <= self.figures.keys():
             return None
-        return statistics.median(our / their for our, their in zip(self.costs(OURS), self.costs(server), strict=True))
+        pairs = list(zip(self.costs(OURS), self.costs(server), strict=True))
+        # A few sessions may take no memory that was not there already.
+        return statistics.median(our / their for our, their in pairs) if all(their > 0 for _, their in pairs) else None
 
 
 def lines(results: Results) -> Iterator[str]:
@@ -41,11 +45,13 @@ def lines(results: Results) -> Iterator[str]:
         shown = statistics.median(costs), min(costs), max(costs), statistics.median(one.cost for one in figures)
         counted = sum(figure.units for figure in figures)
         ratio = results.ratio(server)
+        trips = figures[0].trips
         yield (
             f"{results.scenario.name:10}{server:12}"
             + "".join(f"{cost:10.3g}" for cost in shown)
             + f"{counted:12}  {results.scenario.unit:12}"
-            + (f"{ratio:6.2f}" if ratio is not None else "")
+            + (f"{ratio:6.2f}" if ratio is not None else " " * 6)
+            + (f"{trips:7}" if trips else "")
         ).rstrip()
 
 
@@ -56,7 +62,7 @@ def markdown(all_results: Sequence[Results], versions: Mapping[str, str], date: 
     titles = [f"{server} {versions[server]}" for server in servers] + [f"to {server}" for server in peers]
     rows = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for results in all_results:
-        cells = [_cell(results.costs(server)) if server in results.figures else "" for server in servers]
+        cells = [_cell(results, server) if server in results.figures else "" for server in servers]
         ratios = map(results.ratio, peers)
         cells += ["" if ratio is None else f"**{ratio:.2f}**" for ratio in ratios]
         rows.append(f"| {results.scenario.title}, {results.scenario.unit} | " + " | ".join(cells) + " |")
@@ -64,5 +70,7 @@ def markdown(all_results: Sequence[Results], versions: Mapping[str, str], date: 
     return "\n".join([*rows, "", f"{date}, medians (least to most) of {repeats} repeats, one core for the server."])
 
 
-def _cell(costs: Sequence[float]) -> str:
-    return f"{statistics.median(costs):.3g} ({min(costs):.3g} to {max(costs):.3g})"
+def _cell(results: Results, server: str) -> str:
+    costs, trips = results.costs(server), results.figures[server][0].trips
+    shown = f"{statistics.median(costs):.3g} ({min(costs):.3g} to {max(costs):.3g})"
+    return f"{shown}, {trips} round trips" if trips else shown

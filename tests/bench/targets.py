@@ -6,10 +6,12 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench import crowds
+from bench.measure import Needs
 from peers import Peer, ejabberd, prosody
 from servers import Program, program
 from xmppws import __version__
@@ -18,7 +20,7 @@ FILE: Final = """
 data_dir = "{directory}"
 admin_socket = ""
 metrics.listen = []
-modules_disabled = ["mam"]
+modules_disabled = {disabled}
 [http]
 listen = ["127.0.0.1:0"]
 consider_websocket_secure = true
@@ -30,9 +32,9 @@ Start = Callable[[Path, Mapping[str, str]], AbstractAsyncContextManager[Peer]]
 
 
 @asynccontextmanager
-async def xmppws(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
-    """Run this server as its users do, without archives, as the others are, and with the defaults in all else."""
-    file = _file(directory)
+async def xmppws(directory: Path, accounts: Mapping[str, str], *, archives: bool = False) -> AsyncIterator[Peer]:
+    """Run this server as its users do, with archives if the others have them, and with the defaults in all else."""
+    file = _file(directory, disabled=[] if archives else ["mam"])
     listed = directory / "accounts"
     listed.write_text("".join(f"{name}@localhost {password}\n" for name, password in accounts.items()))
     command = (sys.executable, "-m", "xmppws", "user", "add", "-c", str(file), "--file", str(listed))
@@ -46,13 +48,13 @@ async def xmppws(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[
 @asynccontextmanager
 async def xmppws_with_pages(directory: Path, accounts: Mapping[str, str]) -> AsyncIterator[Peer]:
     """Run this server with the module for pages, whose tokens make the accounts."""
-    async with program(_file(directory, crowds.SETTINGS)) as server:
+    async with program(_file(directory, ["mam"], crowds.SETTINGS)) as server:
         yield _peer(server)
 
 
-def _file(directory: Path, of_host: str = "") -> Path:
+def _file(directory: Path, disabled: list[str], of_host: str = "") -> Path:
     file = directory / "xmppws.toml"
-    file.write_text(FILE.format(directory=directory) + of_host, encoding="utf-8")
+    file.write_text(FILE.format(directory=directory, disabled=disabled) + of_host, encoding="utf-8")
     return file
 
 
@@ -61,4 +63,12 @@ def _peer(server: Program) -> Peer:
 
 
 OURS: Final = "xmppws"
-SERVERS: Final[Mapping[str, Start]] = {OURS: xmppws, "prosody": prosody, "ejabberd": ejabberd}
+SERVERS: Final[Mapping[Needs, Mapping[str, Start]]] = {
+    Needs.ACCOUNTS: {OURS: xmppws, "prosody": prosody, "ejabberd": ejabberd},
+    Needs.ARCHIVES: {
+        OURS: partial(xmppws, archives=True),
+        "prosody": partial(prosody, archives=True),
+        "ejabberd": partial(ejabberd, archives=True),
+    },
+    Needs.PAGES: {OURS: xmppws_with_pages},
+}

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from bench.chat import CountingPair, Pair
 from bench.generator import Failed
-from bench.scenarios import Pair
 
 pytestmark = pytest.mark.e2e
 
 TESTS = Path(__file__).parent.parent
 # The others are these with another number.
-SCENARIOS = ("chat16", "room", "channel", "login", "idle")
+SCENARIOS = ("chat16", "room", "login", "idle", "chat-sm", "login-all", "channel")
 TINY = (
+    "--together",
     "--scenarios",
     *SCENARIOS,
     "--repeats",
@@ -61,6 +62,8 @@ async def test_every_scenario_is_measured_with_every_server() -> None:
         for server in ("xmppws", "prosody", "ejabberd")
         if server == "xmppws" or one != "channel"
     ]
+    trips = {tuple(row[:2]): int(row[-1]) for row in rows if row[0].startswith("login")}
+    assert trips["login-all", "xmppws"] < trips["login", "xmppws"] < trips["login-all", "prosody"]
     # What stands there as counted has arrived: a message that is lost, twice, or not in its turn ends the run.
     assert all(int(row[6]) > 0 for row in rows)
     table = [line for line in output.splitlines() if line.startswith("|")]
@@ -86,6 +89,25 @@ def test_a_message_out_of_its_turn_is_refused(numbers: list[int]) -> None:
     filling = "x" * 90
     with pytest.raises(Failed, match="had to come"):
         pair.receive([f"<message><body>{number:010}{filling}</body></message>".encode() for number in numbers])
+
+
+@pytest.mark.parametrize("h", [3, 0], ids=["too many", "less than before"])
+def test_a_wrong_acknowledgement_is_refused(h: int) -> None:
+    pair = CountingPair(0)
+    pair.sent = 2
+    pair.stray([b"<a xmlns='urn:xmpp:sm:3' h='1'/>"])
+    assert pair.acknowledged == 1
+    with pytest.raises(Failed, match="who has sent 2 messages"):
+        pair.stray([f'<a h="{h}" xmlns="urn:xmpp:sm:3"/>'.encode()])
+
+
+def test_a_message_that_is_in_no_archive_is_refused() -> None:
+    pair = CountingPair(0)
+    pair.sent = 2
+    looking = pair.leave()
+    next(looking)
+    with pytest.raises(Failed, match="Message 1 had to be the last"):
+        looking.send(b"<message><result xmlns='urn:xmpp:mam:2'><body>0000000000</body></result></message>")
 
 
 def test_a_message_that_is_cut_short_is_refused() -> None:

@@ -13,9 +13,21 @@ const problems = new Map();
 /** Open the page / in a context of its own, so that pages share nothing; `options` are the context's. */
 async function open({ name, origin, options, script }) {
   const context = await browser.newContext(options);
-  const found = [];
   if (script) await context.addInitScript(script);
   const page = await context.newPage();
+  watch(name, page, origin);
+  await page.goto(`${origin}/`);
+}
+
+/** Open / in a tab that a page opens: it begins with a copy of that page's sessionStorage, as a duplicated tab does. */
+async function duplicate({ name, from, origin }) {
+  const opened = pages.get(from).waitForEvent("popup");
+  await pages.get(from).evaluate((url) => void window.open(url), `${origin}/`);
+  watch(name, await opened, origin);
+}
+
+function watch(name, page, origin) {
+  const found = [];
   page.setDefaultTimeout(15_000);
   // A violated Content-Security-Policy is an error on the console, too.
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && found.push(message.text()));
@@ -24,7 +36,6 @@ async function open({ name, origin, options, script }) {
   page.on("websocket", (socket) => socket.url().startsWith(origin.replace("http", "ws")) || found.push(`connected ${socket.url()}`));
   pages.set(name, page);
   problems.set(name, found);
-  await page.goto(`${origin}/`);
 }
 
 /** Call a method of the page, or of what a selector finds on it. */
@@ -49,6 +60,7 @@ async function answer(work) {
 tell("started");
 await serve({
   open: (request) => answer(open(request)),
+  duplicate: (request) => answer(duplicate(request)),
   call: (request) => answer(call(request)),
   close: () => answer(close()),
   problems: ({ name }) => answer(problems.get(name)),

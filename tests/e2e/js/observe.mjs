@@ -4,6 +4,7 @@
 export function observe() {
   const byId = (id) => document.getElementById(id);
   const SHOWS = { online: "online", away: "away", chat: "free for chat", dnd: "do not disturb", xa: "away for long" };
+  let isBegun = false;
   let online = false;
   let problem = "";
   let contacts = new Map();
@@ -57,8 +58,8 @@ export function observe() {
     const text = entry.querySelector("code").textContent;
     if (entry.className === "received") globalThis.received(text);
     // The page sends its presence once the roster has come.
-    else if (!online && text.startsWith("<presence")) {
-      online = true;
+    else if (!isBegun && text.startsWith("<presence")) {
+      isBegun = online = true;
       globalThis.tellTest("online", { jid: byId("me").textContent, roster: globalThis.roster() });
     }
   }
@@ -86,10 +87,10 @@ export function observe() {
   }
 
   function compareState() {
-    if (online && byId("bar").dataset.state !== "online") {
-      online = false;
-      globalThis.tellTest("offline", {});
-    }
+    const isOnline = byId("bar").dataset.state === "online";
+    if (online && !isOnline) globalThis.tellTest("offline", {});
+    // When its session goes on, it has nothing to send.
+    online = isBegun && isOnline;
     const before = problem;
     problem = byId("login-problem").textContent;
     if (!problem || problem === before) return;

@@ -1,8 +1,9 @@
 // Stays logged in: when a socket is lost, it comes back, with a pause that grows.
 
+import { invalidate } from "./login.js";
 import { LoginFailed } from "./sasl.js";
 import { Session } from "./session.js";
-import { StreamEnded } from "./stream.js";
+import { Stream, StreamEnded } from "./stream.js";
 
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
@@ -11,34 +12,40 @@ const LONGEST_PAUSE = 30_000;
 const FINAL = new Set(["conflict", "host-unknown", "not-authorized", "policy-violation", "unsupported-version"]);
 
 /**
- * `listener` is told what a session tells, and connecting(), waiting(error, milliseconds) and ended(error); the error is
- * null after a logout.
+ * `listener` is told what a session tells, and connecting(), waiting(error, milliseconds), ended(error) and, after a
+ * logout, for which that error is null, loggedOut(isTold): whether the server knows.
  */
 export class Connection {
   #url;
   #account;
   #listener;
-  #session = null;
+  #session;
   #wake = () => {};
-  #leaving = false;
-  #wasBound = false;
+  #isLeaving = false;
+  #wasBound;
   #failures = 0;
 
-  constructor(url, account, listener) {
+  /** `account` is what `logIn` needs. `state` is what an earlier page has kept of the session, if there was one. */
+  constructor(url, account, presence, listener, state) {
     this.#url = url;
-    this.#account = { ...account };
+    this.#account = account;
     this.#listener = listener;
+    // With a token the account was logged in before.
+    this.#wasBound = Boolean(account.token);
+    const bound = (jid, isResumed) => this.#bound(jid, isResumed);
+    this.#session = new Session(account, presence, { ...listener, bound }, state);
   }
 
   /** Log in, and again after each loss, until `leave` or an end that is final. */
   async run() {
-    for (;;) {
+    while (!this.#isLeaving) {
       const error = await this.#once();
-      if (this.#leaving) return this.#listener.ended(null);
+      if (this.#isLeaving) break;
       if (!this.#wasBound || isFinal(error)) return this.#listener.ended(error);
       await this.#pause(error);
-      if (this.#leaving) return this.#listener.ended(null);
     }
+    this.#listener.ended(null);
+    this.#listener.loggedOut(await this.#forgetToken());
   }
 
   /** Try again now instead of at the end of the pause. */
@@ -48,41 +55,44 @@ export class Connection {
 
   /** Log out for good. */
   leave() {
-    this.#leaving = true;
-    this.#session?.close();
+    this.#isLeaving = true;
+    this.#session.close();
     this.#wake();
   }
 
-  /** The login of now, or the last one. */
   get session() {
     return this.#session;
   }
 
-  /** Show this presence, now and after each login to come. */
-  appear(presence) {
-    this.#account.presence = presence;
-    this.#session.appear(presence);
-  }
-
   async #once() {
     this.#listener.connecting();
-    this.#session = new Session(this.#url, this.#account, {
-      ...this.#listener,
-      bound: (jid) => this.#bound(jid),
-    });
     try {
-      await this.#session.run();
+      await this.#session.run(this.#url);
     } catch (error) {
       return error;
     }
   }
 
-  #bound(jid) {
+  #bound(jid, isResumed) {
     this.#wasBound = true;
     this.#failures = 0;
-    // The same resource next time: the server then ends what is left of the lost session.
-    this.#account.resource = jid.slice(jid.indexOf("/") + 1);
-    this.#listener.bound(jid);
+    this.#listener.bound(jid, isResumed);
+  }
+
+  // Without a token there is nothing to tell.
+  async #forgetToken() {
+    if (!this.#account.token) return true;
+    const stream = new Stream(this.#url, (direction, text) => this.#listener.frame(direction, text));
+    try {
+      await stream.connected();
+      await invalidate(stream, this.#account);
+      return true;
+    } catch (error) {
+      // The server may know it no longer.
+      return error instanceof LoginFailed && error.condition !== "temporary-auth-failure";
+    } finally {
+      stream.close();
+    }
   }
 
   async #pause(error) {

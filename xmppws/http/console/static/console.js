@@ -1,14 +1,16 @@
 // The console: connects what happens on the stream with what is on the page.
-// Read next: connection.js (stays logged in), session.js (one login), stream.js (RFC 7395), sasl.js and scram.js; seen.js
-// shows what the server sees of this page.
+// Read next: connection.js (stays logged in), session.js (goes on with one stream after another), login.js (from one to the
+// other), stream.js (RFC 7395), sasl.js and scram.js; kept.js is about reloads, seen.js shows what the server sees of this
+// page.
 
 import { Chats } from "./chat.js";
 import { Connection } from "./connection.js";
 import { Contacts } from "./contacts.js";
 import { Frames } from "./frames.js";
 import { bare, complete, split } from "./jid.js";
+import { keptLogin, keptSession } from "./kept.js";
 import { Rooms } from "./rooms.js";
-import { CAN_SCRAM } from "./sasl.js";
+import { CAN_SCRAM, LoginFailed } from "./sasl.js";
 import { Seen } from "./seen.js";
 import { Requests, showActions } from "./subscriptions.js";
 import { inWords, refusedByRoom } from "./words.js";
@@ -20,7 +22,9 @@ class Console {
   #url = endpoint();
   #connection = null;
   #open = "";
-  #account = "";
+  // Who has typed a password last, and what the login needs (connection.js).
+  #typed = "";
+  #account = null;
   #contacts = new Contacts(byId("contacts"), (jid) => this.#openChat(jid));
   #requests = new Requests(byId("requests"), (jid, type) => this.#connection.session.sendSubscription(jid, type));
   #chats = new Chats(byId("log"));
@@ -39,15 +43,61 @@ class Console {
     onSubmit("compose", () => this.#send());
     onSubmit("type", () => this.#sendTyped());
     onSubmit("presence", () => {});
-    byId("presence").addEventListener("change", () => this.#connection.appear(ownPresence()));
+    byId("presence").addEventListener("change", () => this.#connection.session.appear(ownPresence()));
     for (const id of ["body", "stanza"]) byId(id).addEventListener("keydown", sendOnEnter);
     byId("logout").addEventListener("click", () => this.#connection.leave());
     byId("reconnect").addEventListener("click", () => this.#connection.retry());
     byId("clear-frames").addEventListener("click", () => this.#frames.clear());
     byId("check").addEventListener("click", () => this.#seen.check());
     byId("jid").focus();
+    addEventListener("pagehide", () => this.#keep());
+    // A page that comes back from the browser's cache still has its session.
+    addEventListener("pageshow", ({ persisted }) => persisted && keptSession.forget());
+    this.#goOn();
     this.#seen.check();
   }
+
+  // --- A reload ---
+
+  #keep() {
+    // Without a token the next page has to ask for the password.
+    if (!this.#connection || !this.#account.token) return;
+    keptSession.value = {
+      session: this.#connection.session.state,
+      contacts: this.#contacts.state,
+      requests: this.#requests.state,
+      chats: this.#chats.state,
+      rooms: this.#rooms.state,
+      open: this.#open,
+      draft: byId("body").value,
+      presence: ownPresence(),
+    };
+  }
+
+  #goOn() {
+    const [login, kept] = [keptLogin.value, keptSession.value];
+    keptSession.forget();
+    if (!login) return;
+    byId("jid").value = this.#typed = login.typed;
+    if (kept) this.#restore(kept);
+    showApp(true);
+    this.#connect(login.account, kept?.session);
+  }
+
+  #restore({ session, contacts, requests, chats, rooms, open, draft, presence }) {
+    byId("show").value = presence.show;
+    byId("own-status").value = presence.status;
+    byId("me").textContent = byId("me").title = session.jid;
+    this.#contacts.restore(contacts);
+    requests.forEach((jid) => this.#requests.add(jid));
+    this.#chats.restore(chats);
+    this.#rooms.restore(rooms);
+    this.#contactsChanged();
+    if (open) this.#openChat(open);
+    byId("body").value = draft;
+  }
+
+  // --- The connection ---
 
   #login() {
     const jid = complete(byId("jid").value, defaultDomain());
@@ -56,19 +106,24 @@ class Console {
     showProblem("");
     byId("login").inert = true;
     // After an end that nobody wanted the same account finds its chats again.
-    if (jid !== this.#account) this.#forget();
-    this.#account = jid;
-    const account = { username, domain, resource, password: byId("password").value, presence: ownPresence() };
-    this.#connection = new Connection(this.#url, account, this.#listener());
+    if (jid !== this.#typed) this.#forget();
+    this.#typed = jid;
+    this.#connect({ username, domain, resource, password: byId("password").value, agent: "", token: "" });
+  }
+
+  #connect(account, state) {
+    this.#account = account;
+    this.#connection = new Connection(this.#url, account, ownPresence(), this.#listener(), state);
     this.#connection.run();
   }
 
   #listener() {
     return {
       connecting: () => this.#status("connecting", "Connecting…"),
-      bound: (jid) => this.#bound(jid),
+      bound: (jid, isResumed) => this.#bound(jid, isResumed),
       waiting: (error, milliseconds) => this.#waiting(error, milliseconds),
       ended: (error) => this.#ended(error),
+      loggedOut: (isTold) => this.#loggedOut(isTold),
       contact: (item) => this.#contact(item),
       presence: (presence) => this.#contacts.presence(presence),
       request: (jid) => this.#requests.add(jid),
@@ -76,6 +131,7 @@ class Console {
       said: (said) => this.#said(said),
       excluded: (room, error) => this.#rooms.out(room, refusedByRoom(error)),
       failed: (failure) => this.#failed(failure),
+      isKnown: (jid, id) => this.#chats.isArchived(jid, id),
       refused: (error) => (byId("status").textContent = inWords(error)),
       frame: (direction, text) => this.#frames.add(direction, text),
       ponged: (milliseconds) => this.#ponged(milliseconds),
@@ -83,8 +139,11 @@ class Console {
     };
   }
 
-  #bound(jid) {
-    this.#status("online", "Online.");
+  #bound(jid, isResumed) {
+    this.#status("online", isResumed ? "Online again." : "Online.");
+    if (!isResumed) this.#contacts.forgetPresence();
+    const { password, ...account } = this.#account;
+    if (account.token) keptLogin.value = { typed: this.#typed, account };
     byId("password").value = "";
     byId("me").textContent = byId("me").title = jid;
     if (!byId("app").hidden) return;
@@ -93,7 +152,6 @@ class Console {
   }
 
   #waiting(error, milliseconds) {
-    this.#contacts.forgetPresence();
     this.#status("waiting", `${inWords(error)} Reconnecting in ${Math.ceil(milliseconds / 1000)} s…`);
   }
 
@@ -106,10 +164,16 @@ class Console {
   #ended(error) {
     this.#connection = null;
     if (!error) this.#forget();
+    if (!error || error instanceof LoginFailed) keptLogin.forget();
     showApp(false);
-    this.#status("offline", error ? "Not logged in." : "Logged out.");
+    this.#status("offline", error ? "Not logged in." : "Logging out…");
     showProblem(error ? inWords(error) : "");
     byId(error ? "password" : "jid").focus();
+  }
+
+  #loggedOut(isTold) {
+    const rest = isTold ? "" : " The server could not be told: until its end the token is good for who has it.";
+    if (!this.#connection) byId("status").textContent = `Logged out.${rest}`;
   }
 
   #forget() {
@@ -172,13 +236,14 @@ class Console {
     byId("body").focus();
   }
 
-  #arrived({ jid, body, delay }) {
+  #arrived({ jid, body, mine, id, archiveId, delay }) {
     const contact = bare(jid);
+    const nick = this.#rooms.has(contact) && !mine ? `${split(jid).resource} (to you alone)` : "";
+    // The archive tells again what came by itself meanwhile.
+    if (!this.#chats.add(contact, body, { mine, id, archiveId, delay, nick })) return;
     this.#contacts.add(contact);
-    this.#contacts.arrived(contact);
+    if (!mine) this.#contacts.arrived(contact);
     this.#contactsChanged();
-    const nick = this.#rooms.has(contact) ? `${split(jid).resource} (to you alone)` : "";
-    this.#chats.add(contact, body, { delay, nick });
   }
 
   #send() {

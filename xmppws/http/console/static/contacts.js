@@ -28,6 +28,18 @@ export class Contacts {
     return this.#contacts.get(jid) ?? stranger(jid);
   }
 
+  /** What another page needs to show the same. */
+  get state() {
+    return [...this.#contacts.values()].map(({ item, resources, ...facts }) => ({ ...facts, resources: [...resources] }));
+  }
+
+  /** Show what an earlier page has kept. */
+  restore(state) {
+    for (const { resources, ...facts } of state) {
+      this.#show(Object.assign(this.#add(facts.jid), facts, { resources: new Map(resources) }));
+    }
+  }
+
   /** Take somebody into the list. */
   add(jid) {
     if (!this.#contacts.has(jid)) this.#show(this.#add(jid));
@@ -60,7 +72,7 @@ export class Contacts {
     this.#show(Object.assign(contact, { isRoom: true, count }));
   }
 
-  /** Forget who is online: without a connection nobody knows. */
+  /** Forget who is online: a new session is told again. */
   forgetPresence() {
     for (const contact of this.#contacts.values()) {
       contact.resources.clear();

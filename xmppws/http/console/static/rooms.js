@@ -29,6 +29,18 @@ export class Rooms {
     this.#listener = listener;
   }
 
+  /** What another page needs to go on. */
+  get state() {
+    const rooms = [...this.#rooms].map(([jid, { nick, occupants }]) => [jid, nick, [...occupants]]);
+    return { rooms, heard: [...this.#heard] };
+  }
+
+  /** Go on with what an earlier page has kept. */
+  restore({ rooms, heard }) {
+    for (const [jid, nick, occupants] of rooms) this.#rooms.set(jid, { nick, occupants: new Set(occupants) });
+    this.#heard = new Map(heard);
+  }
+
   /** Whether the user is in a room, or on the way. */
   has(jid) {
     return this.#rooms.has(jid);

@@ -43,14 +43,14 @@ export class Scram {
       throw new Error(`the server asks for ${iterations} SCRAM iterations, not for ${MIN_ITERATIONS} to ${MAX_ITERATIONS}`);
     }
     const salted = await this.#stretch(fromBase64(salt), Number(iterations));
-    const clientKey = await this.#hmac(salted, "Client Key");
+    const clientKey = await hmac(this.#hash, salted, "Client Key");
     const storedKey = new Uint8Array(await crypto.subtle.digest(this.#hash, clientKey));
     // "biws" is the base64 of "n,,".
     const withoutProof = `c=biws,r=${nonce}`;
     const authMessage = `${this.#bare},${challenge},${withoutProof}`;
-    const signature = await this.#hmac(storedKey, authMessage);
+    const signature = await hmac(this.#hash, storedKey, authMessage);
     const proof = clientKey.map((byte, index) => byte ^ signature[index]);
-    this.#expected = `v=${toBase64(await this.#hmac(await this.#hmac(salted, "Server Key"), authMessage))}`;
+    this.#expected = `v=${toBase64(await hmac(this.#hash, await hmac(this.#hash, salted, "Server Key"), authMessage))}`;
     return `${withoutProof},p=${toBase64(proof)}`;
   }
 
@@ -64,11 +64,12 @@ export class Scram {
     const length = { "SHA-1": 160, "SHA-256": 256, "SHA-512": 512 }[this.#hash];
     return crypto.subtle.deriveBits({ name: "PBKDF2", hash: this.#hash, salt, iterations }, key, length);
   }
+}
 
-  async #hmac(bytes, text) {
-    const key = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: this.#hash }, false, ["sign"]);
-    return new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text)));
-  }
+/** Return the HMAC of a text by WebCrypto's name of a hash (RFC 2104). */
+export async function hmac(hash, bytes, text) {
+  const key = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash }, false, ["sign"]);
+  return new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text)));
 }
 
 export function toBase64(bytes) {

@@ -45,8 +45,12 @@ export class Stream {
 
   /** Send one element as one message. After the end nothing is sent: `receive` tells why. */
   send(root) {
+    this.sendText(serialize(root));
+  }
+
+  /** Send an element that is written already. */
+  sendText(text) {
     if (this.#socket.readyState !== WebSocket.OPEN || this.#closeSent) return;
-    const text = serialize(root);
     this.#onFrame("sent", text);
     this.#socket.send(text);
   }

@@ -23,6 +23,11 @@ export class Requests {
     this.#list.append(item);
   }
 
+  /** Who waits for an answer. */
+  get state() {
+    return [...this.#list.children].map((item) => item.dataset.jid);
+  }
+
   clear() {
     this.#list.replaceChildren();
   }

@@ -1,7 +1,7 @@
 // Errors in words.
 
-import { LoginFailed } from "./sasl.js";
-import { StanzaFailed } from "./session.js";
+import { LoginFailed, PasswordNeeded } from "./sasl.js";
+import { StanzaFailed } from "./stanza.js";
 import { NoAnswer, StreamEnded, Unreachable } from "./stream.js";
 
 // RFC 6120 section 6.5.
@@ -51,6 +51,7 @@ const CODES = {
 
 /** Say what went wrong, in one or two sentences. */
 export function inWords(error) {
+  if (error instanceof PasswordNeeded) return told("The server wants the password again.", error);
   if (error instanceof LoginFailed) return told(LOGIN[error.condition] ?? "The login failed.", error);
   if (error instanceof StanzaFailed) return told(STANZA[error.condition] ?? "The server refused.", error);
   if (error instanceof Unreachable) return "The server cannot be reached, or it refused the WebSocket: its log says which.";
