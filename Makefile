@@ -15,7 +15,7 @@ run: $(VENV)/.installed
 	$(BIN)/xmppws serve --demo
 
 test: $(VENV)/.installed-dev system-packages node-packages lint
-	$(BIN)/pytest -n 3 -m "not soak" --cov --cov-report=term
+	$(BIN)/pytest -n 3 --dist worksteal -m "not soak" --cov --cov-report=term
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

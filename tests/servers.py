@@ -15,9 +15,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from xmppws.app import Server
+from xmppws.auth.account import Account
 from xmppws.config import C2S, Config, Host, HostC2S, Http, Metrics, Pace, Storage
 from xmppws.config.options import options
 from xmppws.core.auth import Accounts
+from xmppws.core.host import Host as LocalHost
 
 PASSWORDS = {"alice": "wonder land", "bob": "bauen & söhne", "carol": "c"}
 
@@ -41,7 +43,8 @@ def config(
         data_dir=Path("/nonexistent"),
         admin_socket="",
         http=Http(**settings),
-        c2s=C2S(**c2s),
+        # Many tests leave sockets behind that nobody closes.
+        c2s=C2S(**{"close_timeout": 1.0, **c2s}),
         limits=pace or Pace(),
         storage=Storage(url="memory:"),
         metrics=Metrics(listen=()),
@@ -68,13 +71,27 @@ async def running(settings: Config | None = None, *, new_accounts: bool = True) 
     server = Server(settings or config())
     await server.start()
     try:
-        for host in server.hosts.values():
-            for provider in host.providers:
-                if new_accounts and isinstance(provider, Accounts):
-                    await provider.create_many(PASSWORDS)
+        for host in server.hosts.values() if new_accounts else ():
+            await _add_all(host)
         yield Running(server)
     finally:
         await server.stop()
+
+
+# What the server keeps of `PASSWORDS`. Deriving keys is slow by design, and every test needs the same ones.
+_made: dict[str, Account] = {}
+
+
+async def _add_all(host: LocalHost) -> None:
+    kept = host.stores.keyvalue("accounts", Account)
+    for provider in host.providers:
+        if isinstance(provider, Accounts):
+            if _made:
+                await kept.add_many(_made)
+                await provider.refresh()
+            else:
+                await provider.create_many(PASSWORDS)
+                _made.update({name: account for name in PASSWORDS if (account := await kept.get(name)) is not None})
 
 
 class Program:
@@ -133,11 +150,9 @@ async def program(file: Path, environment: Mapping[str, str] | None = None) -> A
 
 async def add_accounts(file: Path, environment: Mapping[str, str] | None = None) -> None:
     """Add the accounts of `PASSWORDS` with the command line."""
-    for name, password in PASSWORDS.items():
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "xmppws", "user", "add", "-c", str(file), f"{name}@localhost", "--password-stdin"),
-            env=environment,
-            stdin=asyncio.subprocess.PIPE,
-        )
-        await process.communicate(password.encode() + b"\n")
-        assert process.returncode == 0
+    accounts = file.with_suffix(".accounts")
+    accounts.write_text("".join(f"{name}@localhost {password}\n" for name, password in PASSWORDS.items()))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "xmppws", "user", "add", "-c", str(file), "--file", str(accounts)), env=environment
+    )
+    assert await process.wait() == 0

@@ -17,6 +17,7 @@ from xmppws.stream.sasl import (
     TokenWanted,
 )
 from xmppws.stream.sasl.anonymous import Anonymous
+from xmppws.stream.sasl.ht import HashedToken
 from xmppws.stream.sasl.keys import ScramKeys, derive
 from xmppws.stream.sasl.oauthbearer import OAuthBearer
 from xmppws.stream.sasl.plain import Plain
@@ -301,13 +302,20 @@ def test_questions_show_no_secret() -> None:
     [
         (lambda mechanism: mechanism.keys(keys_of("pencil")), "No keys"),
         (lambda mechanism: mechanism.password_checked(True), "No password"),
-        (lambda mechanism: mechanism.token_checked("alice"), "No token"),
+        (lambda mechanism: mechanism.token_checked("alice"), "No token was to be checked"),
+        (lambda mechanism: mechanism.token_known(b"hash"), "No token was to be looked up"),
         (lambda mechanism: mechanism.account("made"), "No account"),
     ],
 )
 def test_answers_that_were_not_asked_for(answer: Callable[[Mechanism], Step], words: str) -> None:
-    asked = {"No keys": Scram, "No password": Plain, "No token": OAuthBearer, "No account": Anonymous}[words]
-    for mechanism in (Scram("SCRAM-SHA-1", "server"), Plain(), OAuthBearer(), Anonymous()):
+    asked = {
+        "No keys": Scram,
+        "No password": Plain,
+        "No token was to be checked": OAuthBearer,
+        "No token was to be looked up": HashedToken,
+        "No account": Anonymous,
+    }[words]
+    for mechanism in (Scram("SCRAM-SHA-1", "server"), Plain(), OAuthBearer(), HashedToken(), Anonymous()):
         if not isinstance(mechanism, asked):
             with pytest.raises(SaslMalformedRequest, match=words):
                 answer(mechanism)
