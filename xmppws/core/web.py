@@ -85,6 +85,14 @@ class Socket(Protocol):
         """Read from the client again."""
 
 
+def read_while(ready: bool, socket: Socket) -> None:
+    """Read from a client only while it reads what it is sent: what a `SocketHandler.writable` may do."""
+    if ready:
+        socket.resume_reading()
+    else:
+        socket.pause_reading()
+
+
 class SocketHandler(Protocol):
     """A module's side of one WebSocket."""
 

@@ -11,7 +11,7 @@ from xmppws.core.auth import Identity, Unavailable
 from xmppws.core.logins import note_login
 from xmppws.core.providers import Login, Refused
 from xmppws.core.stores import StorageError
-from xmppws.core.web import Socket
+from xmppws.core.web import Socket, read_while
 from xmppws.errors import ConnectionTimeout, End, NotAuthorized, Reason, ResourceConstraint, StreamError
 from xmppws.jid import Jid
 from xmppws.modules.channels import answers
@@ -67,10 +67,8 @@ class Page:
         """Read from the page no more while it does not read what it is sent."""
         if self._places is not None:
             self._places.session.reads(ready)
-        elif ready:
-            self._socket.resume_reading()
         else:
-            self._socket.pause_reading()
+            read_while(ready, self._socket)
 
     def closed(self, end: End) -> None:
         """End the session, which leaves all rooms."""

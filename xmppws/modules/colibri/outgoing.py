@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from xmppws.core.web import Refuse, Socket
+from xmppws.core.web import Refuse, Socket, read_while
 from xmppws.errors import End
 from xmppws.modules.colibri.conference import Relay
 from xmppws.modules.colibri.sockets import take
@@ -167,10 +167,7 @@ class Passing:
 
     def writable(self, ready: bool) -> None:
         """Read no more from a client that does not read what it is sent."""
-        if ready:
-            self._socket.resume_reading()
-        else:
-            self._socket.pause_reading()
+        read_while(ready, self._socket)
 
     def closed(self, end: End) -> None:
         """Close the bridge's side as well."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from xmppws.core.web import Socket
+from xmppws.core.web import Socket, read_while
 from xmppws.errors import End
 from xmppws.modules.colibri.conference import Peer
 from xmppws.modules.colibri.messages import Malformed, read
@@ -37,10 +37,7 @@ class Accepted:
 
     def writable(self, ready: bool) -> None:
         """Read no more from a peer that does not read what it is sent."""
-        if ready:
-            self._socket.resume_reading()
-        else:
-            self._socket.pause_reading()
+        read_while(ready, self._socket)
 
     def closed(self, end: End) -> None:
         """Note that the socket is gone; the peer stays until the focus says that it has left."""
